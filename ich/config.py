@@ -53,6 +53,12 @@ class Data(Section):
         default=None, description="If given, `root` is made by the pipeline, and every figure says so."
     )
 
+    @model_validator(mode="after")
+    def _synthetic_is_one_folder(self) -> Self:
+        if self.synthetic and not isinstance(self.dicom, str):
+            raise ValueError("data.synthetic makes one folder; write its name as data.dicom, no list")
+        return self
+
     @property
     def labels_path(self) -> str:
         """Path of the label file."""

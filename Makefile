@@ -1,0 +1,55 @@
+# make demo and make test do all the set-up that they need.
+
+PYTHON ?= $(firstword $(foreach version,3.11 3.12 3.13,$(shell command -v python$(version))) python3)
+BIN := .venv/bin
+SNAKEMAKE := $(BIN)/snakemake --cores all
+UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --generate-hashes --no-header --quiet \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28
+
+.PHONY: demo test lint format bench docs lock clean
+
+demo: .venv/installed ## run the whole pipeline on synthetic data
+	$(SNAKEMAKE) --configfile config/demo.yaml
+	@echo
+	@cat results/demo/comparison/table.md
+
+test: .venv/installed-dev ## run all tests, several at a time
+	$(BIN)/pytest -n auto --dist worksteal
+
+lint: .venv/installed-dev ## check code, rules and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint --configfile config/demo.yaml
+
+format: .venv/installed-dev ## bring code and rules into form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+bench: .venv/installed ## measure, beside the bounds and what a user would pick instead
+	$(BIN)/python -m bench.cache
+
+docs: .venv/installed ## write the generated pages and the picture of the rule graph anew
+	$(BIN)/python -m ich.config
+	$(BIN)/snakemake --configfile config/demo.yaml --rulegraph dot | dot -Tsvg > docs/rulegraph.svg
+
+lock: .venv/installed-dev ## pin the newest versions that pyproject.toml allows
+	$(BIN)/pip install --quiet uv
+	$(UV_COMPILE) --output-file requirements.lock
+	$(UV_COMPILE) --output-file requirements-dev.lock --group dev --constraint requirements.lock
+	sed -i '/^      - /d' envs/ich.yaml
+	sed -n 's/^\([a-z0-9_.-]*==[^ ]*\).*/      - \1/p' requirements.lock >> envs/ich.yaml
+
+clean: ## remove what the demo made
+	rm -rf results/demo data/demo
+
+.venv/installed: requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
+	touch $@
+
+.venv/installed-dev: requirements-dev.lock .venv/installed
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.lock
+	touch $@

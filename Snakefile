@@ -1,0 +1,48 @@
+# Detection of intracranial haemorrhage in head CT: from label file and DICOM slices to the comparison of models.
+# Each included file is one stage; docs/reruns.md tells what a change makes run again.
+
+from snakemake.utils import min_version
+
+min_version("9.14")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+pathvars:
+    results=CONFIG.results,
+    logs=f"{CONFIG.results}/logs",
+    benchmarks=f"{CONFIG.results}/benchmarks",
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/ingest.smk"
+include: "workflow/rules/cache.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/report/index.html",
+        "<results>/comparison/table.csv",
+    localrule: True
+
+
+onstart:
+    logger.info(f"{len(CONFIG.experiments)} experiments: {', '.join(CONFIG.experiments)}. Data: {CONFIG.data.root}.")
+
+
+onsuccess:
+    logger.info(f"Comparison table: {CONFIG.results}/comparison/table.md\nReport: {CONFIG.results}/report/index.html")
+
+
+onerror:
+    logger.error(f"A job failed. Its own words are in {CONFIG.results}/logs; finished work is kept.")

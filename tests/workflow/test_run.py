@@ -1,0 +1,123 @@
+"""The whole workflow, run for real on synthetic data: what it makes, and that it makes it again."""
+
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert "Nothing to be done" in finished.run().stdout
+
+
+def test_every_slice_is_accounted_for(finished):
+    data = finished.folder / "results/data"
+    files = pd.read_parquet(data / "inventory.parquet")
+    slices = pd.read_parquet(data / "slices.parquet")
+    cohort = pd.read_parquet(data / "cohort.parquet")
+    quarantine = pd.read_csv(data / "quarantine.csv", keep_default_na=False)
+    assert len(files) == len(list((finished.folder / "data/tiny/stage_2_train").glob("*.dcm")))
+    assert set(files["image_id"]) == set(cohort["image_id"]) | set(quarantine["image_id"])
+    assert not set(cohort["image_id"]) & set(quarantine.loc[quarantine["stage"] != "cache", "image_id"])
+    assert set(slices["image_id"]) >= set(cohort["image_id"])
+    assert (quarantine["reason"] != "").all()
+    assert "truncated" in set(quarantine["reason"])
+
+
+def test_patients_are_in_one_part_only(finished):
+    cohort = pd.read_parquet(finished.folder / "results/data/cohort.parquet")
+    assert (cohort.groupby("patient_id")["part"].nunique() == 1).all()
+    assert set(cohort["part"]) == {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize("experiment", ["resnet18", "densenet121"])
+def test_every_slice_of_a_part_is_predicted_once(finished, experiment):
+    cohort = pd.read_parquet(finished.folder / "results/data/cohort.parquet")
+    for part in ("validation", "test"):
+        predicted = pd.read_parquet(finished.folder / f"results/predictions/{experiment}/{part}.parquet")
+        assert sorted(predicted["image_id"]) == sorted(cohort.loc[cohort["part"] == part, "image_id"])
+        probabilities = predicted.filter(like="probability_").to_numpy()
+        logits = predicted.filter(like="logit_").to_numpy().astype(np.float64)
+        np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-logits)), rtol=1e-12)
+
+
+def test_the_table_holds_every_experiment_and_the_paper(finished):
+    text = (finished.folder / "results/comparison/table.md").read_text()
+    for word in ("resnet18", "densenet121", "ynthetic", "another data set"):
+        assert word in text
+
+
+def test_snakemakes_own_report_holds_the_figures(finished, tmp_path):
+    archive = tmp_path / "report.zip"
+    finished.run("--report", str(archive))
+    import zipfile
+
+    names = zipfile.ZipFile(archive).namelist()
+    assert any(name.endswith("report.html") for name in names)
+    assert sum(name.endswith((".svg", ".png")) for name in names) >= 8
+
+
+# Each artifact is made by one rule; the rest of the graph then has nothing to do but to see that it is the same.
+ARTIFACTS = [
+    "data/inventory.parquet",
+    "data/headers/0001.parquet",
+    "data/labels.parquet",
+    "data/slices.parquet",
+    "data/quarantine/slices.csv",
+    "data/cohort.parquet",
+    "data/cohort.csv",
+    "data/flow.json",
+    "data/quarantine.csv",
+    "cache/paper/0000.npy",
+    "cache/paper/0001.json",
+    "models/resnet18/weights.safetensors",
+    "models/densenet121/history.csv",
+    "models/densenet121/model.json",
+    "predictions/densenet121/test.parquet",
+    "evaluation/resnet18/metrics.csv",
+    "evaluation/resnet18/curves.parquet",
+    "evaluation/densenet121/roc.svg",
+    "data/figures/label_counts.svg",
+    "comparison/table.csv",
+    "comparison/table.tex",
+    "report/index.html",
+]
+TIMED = {"models/densenet121/model.json"}  # it holds measured seconds
+
+
+@pytest.mark.parametrize("name", ARTIFACTS)
+def test_a_deleted_artifact_is_planned_and_comes_back_the_same(finished, name):
+    path = finished.folder / "results" / name
+    before = finished.artifacts()
+    times = {each: (finished.folder / "results" / each).stat().st_mtime_ns for each in before}
+    path.unlink()
+    assert finished.plan(), "a run does not notice that the artifact is missing"
+    finished.run(f"results/{name}")
+    after = finished.artifacts()
+    assert path.exists()
+    differing = {each for each in before if before[each] != after.get(each)}
+    assert all(each.endswith("model.json") for each in differing), differing
+    for each in differing:
+        assert without_times(before[each]) == without_times(after[each])
+    for each, time in times.items():  # what follows need not run again: it would read the same bytes
+        if (finished.folder / "results" / each).stat().st_mtime_ns != time:
+            os.utime(finished.folder / "results" / each, ns=(time, time))
+
+
+def without_times(model: bytes) -> dict:
+    return {key: value for key, value in json.loads(model).items() if "seconds" not in key}
+
+
+def test_a_run_from_the_first_artifact_on_gives_the_same_bytes(finished):
+    before = finished.artifacts()
+    (finished.folder / "results/data/inventory.parquet").unlink()
+    finished.run()
+    after = finished.artifacts()
+    assert before.keys() == after.keys()
+    timed = ("model.json", "report/index.html", "table.csv", "table.md", "table.html", "table.tex")
+    differing = {name for name in before if before[name] != after[name]}
+    assert all(name.endswith(timed) for name in differing), differing

@@ -1,0 +1,24 @@
+# Windowed images of all slices, in shards that training reads at random.
+
+
+rule cache:
+    input:
+        "<results>/data/slices.parquet",
+    output:
+        images="<results>/cache/{cache}/{shard}.npy",
+        sidecar="<results>/cache/{cache}/{shard}.json",
+    log:
+        "<logs>/cache/{cache}/{shard}.log",
+    benchmark:
+        "<benchmarks>/cache/{cache}/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        windows=lambda wildcards: CONFIG.cache_windows(wildcards.cache),
+        size=lambda wildcards: CONFIG.caches[wildcards.cache].size,
+        code=code("cache"),
+    script:
+        "../scripts/cache.py"

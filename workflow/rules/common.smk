@@ -1,0 +1,71 @@
+# What the rules share. Every job of a cluster reads this file again: nothing slow and no heavy import here.
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT))
+# The scripts, processes of their own, import the package that stands beside this workflow and no other.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+from ich.config import canonical, parse as parse_config
+from ich.errors import InputError
+from ich.fingerprint import code_hash
+
+try:
+    CONFIG = parse_config(config)
+except InputError as error:
+    sys.exit(str(error))
+
+ENVIRONMENT = "../../envs/ich.yaml"  # relative to the rule files
+SHARDS = [f"{shard:04d}" for shard in range(CONFIG.shards)]
+SYNTHETIC = CONFIG.data.synthetic is not None
+PARTS = ["validation", "test"]  # the parts that are predicted
+
+if not SYNTHETIC:
+    for path in [CONFIG.data.labels_path, *CONFIG.data.dicom_paths]:
+        if not Path(path).exists():
+            sys.exit(
+                f"{path} does not exist. In config.yaml, or in a file laid over it with --configfile, write the folder "
+                "of the data set as data.root; `make demo` runs on synthetic data instead."
+            )
+
+
+wildcard_constraints:
+    cache="|".join(CONFIG.caches),
+    experiment="|".join(CONFIG.experiments),
+    part="|".join(PARTS),
+    shard=r"\d{4}",
+
+
+def code(script):
+    """Hash of a rule's script and of the package's modules that it imports."""
+    return code_hash(ROOT / "workflow/scripts" / f"{script}.py")
+
+
+def cache_shards(cache):
+    """All files of a cache."""
+    return dict(
+        images=expand("<results>/cache/{cache}/{shard}.npy", cache=cache, shard=SHARDS),
+        sidecars=expand("<results>/cache/{cache}/{shard}.json", cache=cache, shard=SHARDS),
+    )
+
+
+def experiment_cache(wildcards):
+    """All files of the cache that an experiment uses."""
+    return cache_shards(CONFIG.experiments[wildcards.experiment].cache)
+
+
+def initial_weights(wildcards):
+    """The file with the weights that an experiment starts from, if any."""
+    experiment = CONFIG.experiments[wildcards.experiment]
+    if experiment.weights == "imagenet":
+        return f"<results>/weights/{experiment.model}.safetensors"
+    return [] if experiment.weights == "none" else experiment.weights
+
+
+def training_settings(wildcards):
+    """What a training job depends on, beside its inputs."""
+    settings = canonical(CONFIG.experiments[wildcards.experiment])
+    return {key: value for key, value in settings.items() if key not in ("cache", "weights")}
