@@ -14,7 +14,7 @@ demo: .venv/installed ## run the whole pipeline on synthetic data
 	@cat results/demo/comparison/table.md
 
 test: .venv/installed-dev ## run all tests, several at a time
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n auto --dist loadgroup
 
 lint: .venv/installed-dev ## check code, rules and types
 	$(BIN)/ruff check .

@@ -11,8 +11,8 @@ def window(hu: np.ndarray, level: float, width: float) -> np.ndarray:
     """Map a window of Hounsfield units to the 256 grey levels.
 
     `level - width/2` becomes 0, `level + width/2` becomes 255, values outside are clipped and values between are
-    rounded to the nearest grey level, halves upwards. The arithmetic is float32: where float64 gives a half within
-    1e-3, the result may lie on its other side, one grey level away.
+    rounded to the nearest grey level, halves upwards. The arithmetic is float32, so that a value on the border of two
+    grey levels may become the other one than in float64.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def resize(image: torch.Tensor, size: int) -> torch.Tensor:
     """Pad an image with zeros to a centred square and resize it.
 
     Bilinear with antialiasing: each new pixel is the mean of the old ones, weighted by a triangle that is one new pixel
-    wide to either side. A pixel stays within one grey level of the same in float64.
+    wide to either side. A pixel differs by at most one grey level from the same in float64, rounded at the end.
 
     Parameters
     ----------

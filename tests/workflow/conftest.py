@@ -50,7 +50,7 @@ class Project:
         overlay = self.folder / "overlay.yaml"
         overlay.write_text(yaml.safe_dump(merged(self.config, over or {}), sort_keys=False))
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", overlay.name, *arguments],
+            [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--configfile", overlay.name],
             cwd=self.folder, capture_output=True, text=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
         )  # fmt: skip
         assert not check or done.returncode == 0, done.stdout + done.stderr

@@ -70,8 +70,10 @@ def test_a_change_of_a_cache_leaves_experiments_with_another_cache_alone(finishe
     split = {"experiments": {"densenet121": {"cache": "code"}}}
     before = finished.plan(over=split)
     after = finished.plan(over=merged(split, {"windows": {"brain": {"width": 100}}}))
-    assert before == after == of("cache", *(f"code,{shard}" for shard in SHARDS)) | {"quarantine"} | training_of(
-        "densenet121"
+    assert (
+        before
+        == after
+        == of("cache", *(f"code,{shard}" for shard in SHARDS)) | {"quarantine"} | training_of("densenet121")
     )
 
 

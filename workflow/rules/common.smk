@@ -8,6 +8,8 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 # The scripts, processes of their own, import the package that stands beside this workflow and no other.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+# Threads that wait in a loop for each other make a step 20 times as long when cores are shared; let them sleep.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from ich.config import canonical, parse as parse_config
 from ich.errors import InputError

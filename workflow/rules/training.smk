@@ -40,6 +40,7 @@ rule train:
         gpu=1,
     params:
         settings=training_settings,
+        initial_weights=lambda wildcards: CONFIG.experiments[wildcards.experiment].weights,
         code=code("train"),
     script:
         "../scripts/train.py"

@@ -1,0 +1,16 @@
+from ich import jobs
+from ich.cache import Cache
+from ich.files import read_json, read_parquet, write_parquet
+from ich.prediction import PREDICTIONS_SCHEMA, predict
+
+jobs.start(snakemake.log[0])
+cohort = read_parquet(snakemake.input.cohort)
+predictions = predict(
+    cohort[cohort["part"] == snakemake.wildcards.part],
+    Cache(snakemake.input.images),
+    snakemake.input.weights,
+    read_json(snakemake.input.facts),
+    workers=snakemake.threads - 1,
+    threads=snakemake.threads,
+)
+write_parquet(predictions, snakemake.output[0], PREDICTIONS_SCHEMA)

@@ -1,0 +1,231 @@
+"""Shards of windowed images on disk: writing, checking, reading.
+
+A shard is a plain .npy file of uint8 [slice, channel, height, width]; `numpy.load(path, mmap_mode="r")` opens it.
+Beside it lies a .json with its checksum, its windows and size, and the slices whose image could not be made.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.lib import format as npy
+
+from ich.dicom import Defect, read_hu
+from ich.errors import InputError
+from ich.files import read_json, replacing, write_json
+from ich.windowing import slice_to_image
+
+MOST_OPEN = 256  # a process may commonly open 1024 files, and a cache may have more shards
+
+
+def build_shard(
+    slices: pd.DataFrame,
+    windows: Sequence[Mapping[str, Any]],
+    size: int,
+    npy_path: str | os.PathLike,
+    json_path: str | os.PathLike,
+) -> None:
+    """Write the images of one shard, slice by slice, and then its sidecar.
+
+    A slice that cannot be decoded, or whose pixels all have one value, is a row of zeros and listed in the sidecar. The
+    same slices give the same bytes.
+
+    Parameters
+    ----------
+    slices : DataFrame
+        The manifest's rows of this shard (`slices.SLICES_SCHEMA`) in the order of `row`, which counts from 0. May be
+        empty.
+    windows : sequence of mappings
+        `name`, `level` and `width` (HU) of each channel.
+    size : int
+        Height and width of the images in pixels.
+    npy_path : path
+        The shard.
+    json_path : path
+        Its sidecar: sha256 (of the whole .npy file), windows, size, slices (their number), failed (image_id, row,
+        location and reason of each).
+    """
+    if slices["row"].tolist() != list(range(len(slices))):
+        raise ValueError("the slices of a shard must come in the order of their rows, none missing")
+    levels = [(window["level"], window["width"]) for window in windows]
+    blank = np.zeros((len(windows), size, size), np.uint8)
+    checksum = hashlib.sha256()
+    failed = []
+    with replacing(npy_path) as partial, partial.open("wb") as file:
+
+        def put(data: bytes | memoryview) -> None:
+            checksum.update(data)
+            file.write(data)
+
+        put(_header(len(slices), len(windows), size))
+        for index, row in enumerate(slices.itertuples(index=False)):
+            try:
+                image = _image(row, levels, size)
+            except Defect as defect:
+                image = blank
+                failed.append(
+                    {
+                        "image_id": row.image_id,
+                        "row": index,
+                        "location": row.location,
+                        "reason": defect.reason,
+                    }
+                )
+            put(image.data)
+    write_json(
+        {
+            "sha256": checksum.hexdigest(),
+            "windows": [dict(window) for window in windows],
+            "size": size,
+            "slices": len(slices),
+            "failed": failed,
+        },
+        json_path,
+    )
+
+
+def _image(row: Any, windows: list[tuple[float, float]], size: int) -> np.ndarray:
+    hu = read_hu(row)
+    if (hu == hu[0, 0]).all():
+        raise Defect("constant image")
+    return slice_to_image(hu, windows, size).numpy()
+
+
+def _header(slices: int, channels: int, size: int) -> bytes:
+    """Give what stands before the pixels in a .npy file."""
+    header = io.BytesIO()
+    shape = (slices, channels, size, size)
+    npy.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
+class Cache:
+    """The shards of a cache, read by shard and row.
+
+    Images are read by `os.preadv` rather than through a memory map: a cache is usually larger than memory, and
+    an image that is not in memory then costs its own bytes, where a map reads several times as much ahead. Files
+    are opened on first use and the instance may be pickled, so that worker processes can have it.
+
+    Parameters
+    ----------
+    paths : sequence of paths
+        The .npy files in the order of the shards' numbers, each with its .json beside it.
+
+    Attributes
+    ----------
+    windows : list of dict
+        Name, level and width (HU) of each channel.
+    size : int
+        Height and width of the images in pixels.
+    failed : frozenset of str
+        image_id of each slice that has no image.
+
+    Raises
+    ------
+    InputError
+        A shard is missing, short, unreadable or made with other windows or another size than the first.
+    """
+
+    def __init__(self, paths: Sequence[str | os.PathLike]):
+        self._open: dict[int, int] = {}
+        self.paths = [Path(path) for path in paths]
+        sidecars = [_sidecar(path) for path in self.paths]
+        self.windows: list[dict[str, Any]] = sidecars[0]["windows"]
+        self.size: int = sidecars[0]["size"]
+        self._stride = len(self.windows) * self.size**2
+        self._starts = []
+        self._sha256 = []
+        for path, sidecar in zip(self.paths, sidecars, strict=True):
+            if (sidecar["windows"], sidecar["size"]) != (self.windows, self.size):
+                raise _damaged(path, f"was made with other windows or another size than {self.paths[0]}")
+            start = len(_header(sidecar["slices"], len(self.windows), self.size))
+            expected = start + sidecar["slices"] * self._stride
+            if path.stat().st_size != expected:
+                raise _damaged(path, f"has {path.stat().st_size} bytes instead of {expected}")
+            self._starts.append(start)
+            self._sha256.append(sidecar["sha256"])
+        self.failed = frozenset(line["image_id"] for sidecar in sidecars for line in sidecar["failed"])
+
+    def verify(self) -> None:
+        """Read every shard and compare it with its checksum.
+
+        Raises
+        ------
+        InputError
+            Names the shard that is not what was written.
+        """
+        for path, expected in zip(self.paths, self._sha256, strict=True):
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != expected:
+                    raise _damaged(path, "does not have the checksum that stands in its .json file")
+
+    def read(self, shard: np.ndarray, row: np.ndarray) -> torch.Tensor:
+        """Read images.
+
+        Parameters
+        ----------
+        shard, row : integer arrays [n]
+            Where each image lies, as in the cohort table.
+
+        Returns
+        -------
+        uint8 tensor [n, channel, height, width]
+
+        Raises
+        ------
+        InputError
+            Names the shard that cannot be read or ends too early.
+        """
+        # NumPy asks for huge pages where torch does not, and a batch is then read a quarter faster
+        images = np.empty((len(row), len(self.windows), self.size, self.size), np.uint8)
+        places = images.reshape(-1).data
+        for image, (number, index) in enumerate(zip(shard.tolist(), row.tolist(), strict=True)):
+            self._fill(places[image * self._stride : (image + 1) * self._stride], number, index)
+        return torch.from_numpy(images)
+
+    def _fill(self, place: memoryview, shard: int, row: int) -> None:
+        offset = self._starts[shard] + row * self._stride
+        try:
+            while place:
+                count = os.preadv(self._descriptor(shard), [place], offset)
+                if not count:
+                    raise _damaged(self.paths[shard], f"ends before its row {row} does")
+                place, offset = place[count:], offset + count
+        except OSError as error:
+            raise _damaged(self.paths[shard], f"cannot be read ({error.strerror})") from error
+
+    def _descriptor(self, shard: int) -> int:
+        if shard not in self._open:
+            if len(self._open) == MOST_OPEN:
+                os.close(self._open.pop(next(iter(self._open))))
+            self._open[shard] = os.open(self.paths[shard], os.O_RDONLY)
+        return self._open[shard]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": {}}
+
+    def __del__(self) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    """Read what stands beside a shard that is there."""
+    if not path.exists():
+        raise InputError(f"{path}: there is no such cache shard. Run again; the pipeline makes it.")
+    beside = path.with_suffix(".json")
+    try:
+        return read_json(beside)
+    except (OSError, json.JSONDecodeError) as error:
+        raise _damaged(path, f"has no readable {beside.name} beside it") from error
+
+
+def _damaged(path: Path, problem: str) -> InputError:
+    return InputError(f"{path}: this cache shard {problem}. Delete it and run again; the pipeline makes it anew.")

@@ -1,0 +1,170 @@
+"""The cohort: slices with labels, in parts that no two share a patient."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import pyarrow as pa
+from sklearn.model_selection import GroupShuffleSplit
+
+from ich.errors import InputError
+from ich.labels import CLASSES
+from ich.slices import QUARANTINE_COLUMNS
+
+PARTS = ("train", "validation", "test")
+COHORT_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("patient_id", pa.string()),
+        ("series_instance_uid", pa.string()),
+        ("index", pa.int32()),  # of the slice within its series
+        ("part", pa.string()),
+        *((name, pa.uint8()) for name in CLASSES),
+        ("shard", pa.int32()),
+        ("row", pa.int32()),
+    ]
+)
+
+
+def split_patients(patient_ids: pd.Series, fractions: Mapping[str, float], seed: int) -> pd.Series:
+    """Give each slice its part by the paper's procedure.
+
+    scikit-learn's GroupShuffleSplit by patient, twice: first validation is set aside, then the rest is cut into train
+    and test. The paper's fractions are 0.65, 0.15 and 0.20, its seed 8.
+
+    Parameters
+    ----------
+    patient_ids : Series of str
+        The patient of each slice, in any order: the split draws from the sorted set of patients.
+    fractions : mapping
+        Share of the patients in train, validation and test.
+    seed : int
+        Random state of both steps.
+
+    Returns
+    -------
+    Series of str
+        `PARTS`, with the index of `patient_ids`.
+
+    Raises
+    ------
+    InputError
+        There are too few patients for three parts.
+    """
+    parts = pd.Series("validation", index=patient_ids.index)
+    kept = fractions["train"] + fractions["test"]
+    try:
+        rest, _ = _split(patient_ids, kept, seed)
+        train, test = _split(patient_ids.iloc[rest], fractions["train"] / kept, seed)
+    except ValueError as error:
+        raise InputError(
+            f"{patient_ids.nunique()} patients cannot be split into three parts by {dict(fractions)} ({error}); "
+            "change split.fractions or add patients"
+        ) from error
+    parts.iloc[rest[train]], parts.iloc[rest[test]] = "train", "test"
+    return parts
+
+
+def _split(patient_ids: pd.Series, share: float, seed: int):
+    splitter = GroupShuffleSplit(n_splits=1, train_size=share, random_state=seed)
+    return next(splitter.split(patient_ids, groups=patient_ids.to_numpy()))
+
+
+def build_cohort(
+    slices: pd.DataFrame, labels: pd.DataFrame, fractions: Mapping[str, float], seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
+    """Join slices with labels and split them by patient.
+
+    Parameters
+    ----------
+    slices : DataFrame
+        The manifest.
+    labels : DataFrame
+        `labels.LABELS_SCHEMA`.
+    fractions, seed
+        As of `split_patients`.
+
+    Returns
+    -------
+    cohort : DataFrame
+        `COHORT_SCHEMA`, in the order of the manifest.
+    quarantine : DataFrame
+        `QUARANTINE_COLUMNS`: slices without a label, and labels without a usable slice.
+    flow : dict
+        Numbers of slices, patients and series from manifest to parts.
+
+    Raises
+    ------
+    InputError
+        No slice has a label, or the patients cannot be split.
+    """
+    joined = slices.merge(labels, on="image_id", how="left", validate="one_to_one", indicator=True)
+    labelled = (joined.pop("_merge") == "both").to_numpy()
+    orphans = labels.loc[~labels["image_id"].isin(slices["image_id"]), ["image_id"]].assign(location="")
+    quarantine = pd.concat(
+        [
+            joined.loc[~labelled, ["image_id", "location"]].assign(stage="cohort", reason="no label"),
+            orphans.assign(stage="cohort", reason="label without slice"),
+        ]
+    )[QUARANTINE_COLUMNS].sort_values("image_id", ignore_index=True)
+    if not labelled.any():
+        raise InputError(
+            f"none of {len(slices)} slices has a label: slices are called {slices['image_id'].iloc[0]} and labels "
+            f"{labels['image_id'].iloc[0]}; look at data.labels and data.dicom"
+        )
+    cohort = joined[labelled].assign(part=lambda rows: split_patients(rows["patient_id"], fractions, seed))
+    cohort = cohort[COHORT_SCHEMA.names].reset_index(drop=True)
+    assert_disjoint(cohort)
+    flow = {
+        "slices": len(slices),
+        "labels": len(labels),
+        "slices without label": int((~labelled).sum()),
+        "labels without slice": len(orphans),
+        "cohort": _sizes(cohort),
+        **{part: _sizes(cohort[cohort["part"] == part]) for part in PARTS},
+    }
+    return cohort, quarantine, flow
+
+
+def assert_disjoint(cohort: pd.DataFrame) -> None:
+    """Make sure that no patient is in two parts.
+
+    Raises
+    ------
+    AssertionError
+        Names the patients' ids, which are pseudonyms in the RSNA data, and their parts.
+    """
+    parts = cohort.groupby("patient_id")["part"].unique()
+    shared = parts[parts.map(len) > 1]
+    assert shared.empty, f"patients in more than one part: {shared.map(list).to_dict()}"
+
+
+def counts(cohort: pd.DataFrame) -> pd.DataFrame:
+    """Count slices, patients and positive slices by part and class.
+
+    Returns
+    -------
+    DataFrame
+        part, class, slices, patients, positive and prevalence (positive / slices).
+    """
+    rows = [
+        {
+            "part": part,
+            "class": name,
+            "slices": len(rows),
+            "patients": rows["patient_id"].nunique(),
+            "positive": int(rows[name].sum()),
+            "prevalence": rows[name].mean(),
+        }
+        for part in PARTS
+        for rows in [cohort[cohort["part"] == part]]
+        for name in CLASSES
+    ]
+    return pd.DataFrame(rows)
+
+
+def _sizes(rows: pd.DataFrame) -> dict[str, int]:
+    return {
+        "slices": len(rows),
+        "series": rows["series_instance_uid"].nunique(),
+        "patients": rows["patient_id"].nunique(),
+    }

@@ -1,0 +1,234 @@
+import hashlib
+import json
+import logging
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import ndimage, stats
+
+from ich.cache import Cache
+from ich.data import SliceDataset, augment, batches, loader, rotate, to_float
+from ich.errors import InputError
+from ich.labels import CLASSES
+
+SIZE = 16
+SHARDS = (30, 0, 41)  # slices in each
+
+
+@pytest.fixture
+def images():
+    """Pixels of each shard."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (count, 3, SIZE, SIZE), dtype=np.uint8) for count in SHARDS]
+
+
+@pytest.fixture
+def paths(images, tmp_path):
+    """Shards as NumPy itself writes them; the fourth slice of the first has no image."""
+    for number, pixels in enumerate(images):
+        path = tmp_path / f"{number}.npy"
+        np.save(path, pixels)
+        sidecar = {
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "windows": [{"name": name, "level": 40, "width": 80} for name in "abc"],
+            "size": SIZE,
+            "slices": len(pixels),
+            "failed": [{"image_id": "ID_0_3", "row": 3, "location": "x.dcm", "reason": "y"}] if number == 0 else [],
+        }
+        path.with_suffix(".json").write_text(json.dumps(sidecar))
+    return [tmp_path / f"{number}.npy" for number in range(len(SHARDS))]
+
+
+@pytest.fixture
+def cohort():
+    """Every slice of the shards, in an order that is not theirs."""
+    places = [(shard, row) for shard, count in enumerate(SHARDS) for row in range(count)]
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(places, columns=["shard", "row"]).astype(np.int32)
+    frame["image_id"] = [f"ID_{shard}_{row}" for shard, row in places]
+    frame[list(CLASSES)] = rng.integers(0, 2, (len(places), len(CLASSES)), dtype=np.uint8)
+    return frame.sample(frac=1, random_state=2)
+
+
+@pytest.fixture
+def dataset(cohort, paths):
+    return SliceDataset(cohort, Cache(paths))
+
+
+def test_a_batch_is_the_images_and_labels_of_its_slices(dataset, images):
+    indices = [5, 69, 0, 5]
+    pixels, labels, positions = dataset.__getitems__(indices)
+    chosen = dataset.rows.iloc[indices]
+    expected = np.stack([images[shard][row] for shard, row in zip(chosen["shard"], chosen["row"], strict=True)])
+    np.testing.assert_array_equal(pixels.numpy(), expected)
+    assert labels.dtype == torch.float32
+    np.testing.assert_array_equal(labels.numpy(), chosen[list(CLASSES)].to_numpy())
+    np.testing.assert_array_equal(positions.numpy(), indices)
+
+
+def test_slices_without_an_image_are_left_out_and_said_so(cohort, paths, caplog):
+    with caplog.at_level(logging.WARNING):
+        dataset = SliceDataset(cohort, Cache(paths))
+    assert "1 of 71 slices" in caplog.text
+    assert sorted(dataset.rows["image_id"]) == sorted(set(cohort["image_id"]) - {"ID_0_3"})
+    assert dataset.rows.index.tolist() == list(range(70))
+
+
+def test_no_slice_left_is_an_error(cohort, paths):
+    with pytest.raises(InputError, match="no slice with an image"):
+        SliceDataset(cohort[cohort["image_id"] == "ID_0_3"], Cache(paths))
+
+
+@pytest.mark.parametrize("seed", [None, 0, 7])
+@pytest.mark.parametrize("slices", [2, 31, 32, 33, 64, 65, 1000])
+def test_every_slice_is_in_one_batch(slices, seed):
+    cut = batches(slices, 32, seed, epoch=3)
+    assert sorted(np.concatenate(cut).tolist()) == list(range(slices))
+    assert all(len(batch) == 32 for batch in cut[:-1])
+
+
+def test_evaluation_keeps_the_order():
+    np.testing.assert_array_equal(np.concatenate(batches(100, 32, None, epoch=5)), range(100))
+    assert [len(batch) for batch in batches(65, 32, None, epoch=0)] == [32, 32, 1]
+
+
+def test_no_training_batch_has_one_slice():
+    assert [len(batch) for batch in batches(65, 32, 0, epoch=0)] == [32, 33]
+    assert [len(batch) for batch in batches(66, 32, 0, epoch=0)] == [32, 32, 2]
+    with pytest.raises(InputError, match="one slice"):
+        batches(1, 32, 0, epoch=0)
+
+
+def test_training_order_depends_on_seed_and_epoch_alone():
+    def order(seed, epoch):
+        return np.concatenate(batches(1000, 32, seed, epoch)).tolist()
+
+    assert order(1, 2) == order(1, 2)
+    assert len({tuple(order(seed, epoch)) for seed in range(4) for epoch in range(4)}) == 16
+
+
+def test_training_order_is_random_across_the_whole_part():
+    # rank correlation of position and index; 0.01 is three standard errors for 100,000
+    order = np.concatenate(batches(100_000, 32, 0, epoch=0))
+    assert abs(stats.spearmanr(np.arange(100_000), order).statistic) < 0.01
+    assert np.ptp(order[:32]) > 50_000
+
+
+def epoch_of(dataset, **order):
+    return [tuple(part.numpy().tobytes() for part in batch) for batch in loader(dataset, 8, **order)]
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_workers_change_nothing(dataset, seed):
+    torch.manual_seed(0)
+    alone = epoch_of(dataset, seed=seed, epoch=1)
+    torch.manual_seed(1)
+    assert epoch_of(dataset, seed=seed, epoch=1, workers=2) == alone
+    assert len(loader(dataset, 8, seed)) == len(alone)
+
+
+def test_loading_leaves_the_global_generator_alone(dataset):
+    before = torch.get_rng_state()
+    epoch_of(dataset, seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_evaluation_gives_every_slice_once_in_order(dataset):
+    positions = torch.cat([indices for _, _, indices in loader(dataset, 8, workers=2)])
+    assert positions.tolist() == list(range(70))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_names_the_shard(dataset, paths, workers):
+    os.truncate(paths[2], 2000)
+    with pytest.raises(InputError, match=f"{paths[2]}.*[Dd]elete it and run again"):
+        epoch_of(dataset, workers=workers)
+
+
+@pytest.fixture
+def batch():
+    return torch.randint(0, 256, (64, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_grey_levels_become_zero_to_one():
+    levels = torch.arange(256, dtype=torch.uint8)
+    floats = to_float(levels)
+    assert floats.dtype == torch.float32
+    np.testing.assert_array_equal(floats.numpy(), (np.arange(256) / 255).astype(np.float32))
+
+
+def test_no_augmentation_changes_nothing(batch):
+    before = batch.clone()
+    assert torch.equal(augment(batch, seeded(), 0, 0, 0), to_float(batch))
+    augment(batch, seeded(), 1, 1, 10)
+    assert torch.equal(batch, before)
+
+
+@pytest.mark.parametrize(("horizontal", "vertical", "axes"), [(1, 0, [-1]), (0, 1, [-2]), (1, 1, [-1, -2])])
+def test_a_certain_flip_is_exact(batch, horizontal, vertical, axes):
+    assert torch.equal(augment(batch, seeded(), horizontal, vertical, 0), to_float(batch.flip(axes)))
+
+
+def test_each_image_is_flipped_by_its_own_draw(batch):
+    same = batch[:1].expand(4000, -1, -1, -1)
+    flipped = augment(same, seeded(), 0.3, 0.6, 0)
+    variants = torch.stack([to_float(batch[0].flip(axes)) for axes in ([], [-1], [-2], [-1, -2])])
+    which = [(variants == image).all(dim=(1, 2, 3)).nonzero().item() for image in flipped]
+    # the two flips are independent, so that the four outcomes have these shares
+    expected = 4000 * np.array([0.7 * 0.4, 0.3 * 0.4, 0.7 * 0.6, 0.3 * 0.6])
+    assert stats.chisquare(np.bincount(which, minlength=4), expected).pvalue > 0.01
+
+
+def test_each_image_is_rotated_by_its_own_uniform_angle():
+    # A ramp along x becomes, after a rotation, one whose gradient points along the angle.
+    ramp = (4 * torch.arange(64, dtype=torch.uint8)).expand(2000, 1, 64, 64)
+    rotated = augment(ramp, seeded(), 0, 0, 10).double().numpy()[:, 0]
+    along_x = rotated[:, 32, 42] - rotated[:, 32, 22]
+    along_y = rotated[:, 42, 32] - rotated[:, 22, 32]
+    degrees = np.degrees(np.arctan2(along_y, along_x))
+    assert np.abs(degrees).max() <= 10.001
+    assert stats.kstest(degrees, stats.uniform(-10, 20).cdf).pvalue > 0.01
+
+
+def test_draws_come_from_the_generator_alone(batch):
+    torch.manual_seed(0)
+    first = augment(batch, seeded(1), 0.5, 0.5, 10)
+    torch.manual_seed(1)
+    assert torch.equal(augment(batch, seeded(1), 0.5, 0.5, 10), first)
+    assert not torch.equal(augment(batch, seeded(2), 0.5, 0.5, 10), first)
+
+
+def test_an_image_does_not_depend_on_its_neighbours(batch):
+    changed = batch.clone()
+    changed[1:] = 0
+    assert torch.equal(augment(changed, seeded(), 0.5, 0.5, 10)[0], augment(batch, seeded(), 0.5, 0.5, 10)[0])
+
+
+@pytest.mark.parametrize("size", [32, 224])
+def test_a_right_angle_is_rot90(size):
+    images = torch.rand(3, 2, size, size, generator=seeded())
+    rotated = rotate(images, torch.tensor([90.0, 180.0, -90.0]))
+    expected = torch.stack(
+        [torch.rot90(image, turns, (-2, -1)) for image, turns in zip(images, [1, 2, -1], strict=True)]
+    )
+    # float32 places a pixel to within 1e-5 of its width, and neighbours differ by at most 1
+    torch.testing.assert_close(rotated, expected, rtol=0, atol=1e-4)
+
+
+def test_any_angle_agrees_with_scipy():
+    images = torch.rand(3, 1, 33, 33, generator=seeded())
+    degrees = [7.5, -31.0, 140.0]
+    rotated = rotate(images, torch.tensor(degrees))
+    for image, result, angle in zip(images.double().numpy(), rotated.numpy(), degrees, strict=True):
+        cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+        to_source = np.array([[cos, sin], [-sin, cos]])  # of (y, x) with y downwards: counter-clockwise as seen
+        offset = 16 - to_source @ [16, 16]
+        expected = ndimage.affine_transform(image[0], to_source, offset, order=1, mode="grid-constant")
+        np.testing.assert_allclose(result[0], expected, rtol=0, atol=1e-5)

@@ -1,0 +1,373 @@
+import hashlib
+import json
+import logging
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+import torchvision
+from sklearn.metrics import log_loss, roc_auc_score
+
+from ich.cache import Cache
+from ich.data import SliceDataset, batches
+from ich.errors import InputError
+from ich.labels import CLASSES
+from ich.models import build, load_weights
+from ich.training import infer, learning_rate, make_optimizer, save_model, train, validation_metrics
+
+SIZE = 32
+COUNTS = {"train": 64, "validation": 40, "test": 8}
+WINDOWS = [{"name": name, "level": 40, "width": 80} for name in ("a", "b", "c")]
+CPU = torch.device("cpu")
+SETTINGS = {
+    "model": "resnet18",
+    "weights": None,
+    "epochs": 2,
+    "batch_size": 16,
+    "optimizer": {"name": "adam", "learning_rate": 1e-3, "weight_decay": 0.0, "momentum": 0.9},
+    "schedule": {"name": "constant", "gamma": 0.5, "warmup_epochs": 0},
+    "augmentation": {"horizontal_flip": 0.5, "vertical_flip": 0.5, "rotation": 10.0},
+    "seed": 1,
+    "threads": 2,
+}
+PLAIN = {"horizontal_flip": 0.0, "vertical_flip": 0.0, "rotation": 0.0}
+
+
+@pytest.fixture(autouse=True)
+def few_threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="module")
+def slices():
+    """Noise with a bright ring for each label, each class at its own radius: what no flip or rotation changes."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (sum(COUNTS.values()), len(CLASSES)), dtype=np.uint8)
+    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+    ring = np.hypot(x, y) // 2.5
+    images = rng.integers(0, 100, (len(labels), 3, SIZE, SIZE), dtype=np.uint8)
+    for number in range(len(CLASSES)):
+        images += (150 * labels[:, number, None, None, None] * (ring == number)).astype(np.uint8)
+    cohort = pd.DataFrame({"image_id": [f"ID_{n:04d}" for n in range(len(labels))]})
+    cohort["patient_id"] = [f"P_{n // 4:03d}" for n in range(len(labels))]
+    cohort["part"] = np.repeat(list(COUNTS), list(COUNTS.values()))
+    cohort[list(CLASSES)] = labels
+    cohort["shard"] = np.int32(0)
+    cohort["row"] = np.arange(len(labels), dtype=np.int32)
+    return images, cohort
+
+
+def write_cache(folder, images, failed=()):
+    path = folder / "0000.npy"
+    np.save(path, images)
+    sidecar = {
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "windows": WINDOWS,
+        "size": SIZE,
+        "slices": len(images),
+        "failed": [{"image_id": name, "row": 0, "location": "x.dcm", "reason": "truncated"} for name in failed],
+    }
+    path.with_suffix(".json").write_text(json.dumps(sidecar))
+    return Cache([path])
+
+
+@pytest.fixture(scope="module")
+def cohort(slices):
+    return slices[1]
+
+
+@pytest.fixture(scope="module")
+def cache(slices, tmp_path_factory):
+    return write_cache(tmp_path_factory.mktemp("cache"), slices[0])
+
+
+@pytest.fixture(scope="module")
+def trained(cohort, cache):
+    return train(cohort, cache, **SETTINGS)
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def network_of(state):
+    network = build("resnet18", channels=3)
+    network.load_state_dict(state)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ({"name": "exponential", "gamma": 0.5, "warmup_epochs": 0}, [8, 4, 2, 1, 0.5, 0.25]),  # the paper's
+        ({"name": "exponential", "gamma": 0.1, "warmup_epochs": 3}, [2, 4, 6, 8, 0.8, 0.08]),
+        ({"name": "constant", "gamma": 0.5, "warmup_epochs": 1}, [4, 8, 8, 8, 8, 8]),
+        # half a cosine at 0, 30, 60, 90, 120 and 150 degrees
+        ({"name": "cosine", "gamma": 0.5, "warmup_epochs": 0},
+         [8, 4 + 2 * math.sqrt(3), 6, 4, 2, 4 - 2 * math.sqrt(3)]),
+        # and after two epochs at 0, 45, 90 and 135
+        ({"name": "cosine", "gamma": 0.5, "warmup_epochs": 2},
+         [8 / 3, 16 / 3, 8, 4 + 2 * math.sqrt(2), 4, 4 - 2 * math.sqrt(2)]),
+        ({"name": "cosine", "gamma": 0.5, "warmup_epochs": 7}, [1, 2, 3, 4, 5, 6]),
+    ],
+)  # fmt: skip
+def test_learning_rates(schedule, expected):
+    rates = [learning_rate(epoch, 6, 8.0, **schedule) for epoch in range(1, 7)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_optimizers(name):
+    # Two steps with gradients 0.3 and -0.1 on the weight 2, by the formulas of Kingma and Ba (2015), Loshchilov and
+    # Hutter (2019), and of momentum.
+    rate, decay, momentum = 0.01, 0.1, 0.9
+    weight, first, second, velocity = 2.0, 0.0, 0.0, 0.0
+    layer = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(layer.weight, weight)
+    updates = make_optimizer(layer, name=name, learning_rate=rate, weight_decay=decay, momentum=momentum)
+    for step, gradient in enumerate([0.3, -0.1], start=1):
+        layer.weight.grad = torch.tensor([[gradient]])
+        updates.step()
+        if name == "adamw":
+            weight -= rate * decay * weight
+        else:
+            gradient += decay * weight
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        velocity = momentum * velocity + gradient
+        adam = first / (1 - 0.9**step) / (math.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        weight -= rate * (velocity if name == "sgd" else adam)
+    assert layer.weight.item() == pytest.approx(weight, rel=1e-6)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(InputError, match="adam, adamw, sgd"):
+        make_optimizer(torch.nn.Linear(1, 1), name="lion", learning_rate=1, weight_decay=0)
+    with pytest.raises(InputError, match="exponential, cosine, constant"):
+        learning_rate(1, 1, 1.0, name="step")
+
+
+def test_validation_metrics():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (50, len(CLASSES)), dtype=np.uint8)
+    labels[:, 0] = 0
+    labels[:, 2] = 1
+    logits = torch.from_numpy(rng.normal(size=labels.shape).astype(np.float32))
+    values = validation_metrics(logits, labels)
+    scores = logits.numpy().astype(np.float64)
+    losses = [log_loss(labels[:, i], 1 / (1 + np.exp(-scores[:, i])), labels=[0, 1]) for i in range(6)]
+    assert values["validation_loss"] == pytest.approx(np.mean(losses), rel=1e-12)
+    areas = {CLASSES[i]: roc_auc_score(labels[:, i], scores[:, i]) for i in (1, 3, 4, 5)}
+    assert values["validation_roc_auc"] == pytest.approx(np.mean([*areas.values()]), rel=1e-12)
+    for name in CLASSES:
+        assert values[f"validation_roc_auc_{name}"] == pytest.approx(areas.get(name, math.nan), nan_ok=True)
+
+
+def test_training_learns(cohort, cache):
+    result = train(cohort, cache, **SETTINGS | {"epochs": 6})
+    assert result.history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert result.history["train_loss"].iloc[-1] < 0.5 * result.history["train_loss"].iloc[0]
+    assert result.history["validation_roc_auc"].max() > 0.9
+    assert result.state["bn1.num_batches_tracked"] == 4 * result.best_epoch, "not in training mode"
+    assert len(result.epoch_seconds) == 6
+    assert sum(result.epoch_seconds) <= result.seconds
+
+
+def test_one_epoch_is_the_plain_loop(cohort, cache, slices, tmp_path):
+    """The same two steps, written out with torchvision's network; with more of them differences of rounding explode."""
+    torch.manual_seed(5)
+    reference = torchvision.models.resnet18(weights=None, num_classes=6)
+    torch.save(reference.state_dict(), tmp_path / "initial.pth")
+    optimizer = {"name": "sgd", "learning_rate": 0.01, "weight_decay": 1e-4, "momentum": 0.9}
+    over = {"weights": tmp_path / "initial.pth", "epochs": 1, "batch_size": 32, "optimizer": optimizer}
+    over["augmentation"] = PLAIN
+    result = train(cohort, cache, **SETTINGS | over)
+
+    images = slices[0][: COUNTS["train"]].astype(np.float32) / 255
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    images = torch.from_numpy((images - mean[:, None, None]) / std[:, None, None])
+    labels = torch.from_numpy(cohort[list(CLASSES)].to_numpy(np.float32)[: COUNTS["train"]])
+    updates = torch.optim.SGD(reference.parameters(), lr=0.01, weight_decay=1e-4, momentum=0.9)
+    losses = []
+    for batch in batches(COUNTS["train"], 32, seed=1, epoch=1):
+        probability = torch.sigmoid(reference(images[batch]))
+        loss = -torch.where(labels[batch] == 1, probability, 1 - probability).log().mean()
+        updates.zero_grad()
+        loss.backward()
+        updates.step()
+        losses.append(loss.item())
+    assert result.history["train_loss"].item() == pytest.approx(np.mean(losses), rel=1e-5)
+    for key, value in reference.state_dict().items():
+        torch.testing.assert_close(result.state[key], value, rtol=1e-3, atol=1e-5, msg=key)
+
+
+def test_augmentation_is_drawn_anew_each_epoch(cohort, cache):
+    # Without steps, and with all slices in one batch, losses of two epochs differ by what is done to the images alone.
+    optimizer = {"name": "sgd", "learning_rate": 0.0, "weight_decay": 0.0, "momentum": 0.0}
+    still = SETTINGS | {"optimizer": optimizer, "batch_size": COUNTS["train"]}
+    first, second = train(cohort, cache, **still | {"augmentation": PLAIN}).history["train_loss"]
+    assert first == pytest.approx(second, rel=1e-5)
+    third, fourth = train(cohort, cache, **still).history["train_loss"]
+    assert len({round(loss, 4) for loss in (first, third, fourth)}) == 3
+
+
+def test_each_epoch_has_its_learning_rate(cohort, cache):
+    optimizer = {"name": "sgd", "learning_rate": 0.01, "weight_decay": 0.0, "momentum": 0.0}
+    falling = SETTINGS | {"optimizer": optimizer, "schedule": {"name": "exponential", "gamma": 1e-30}}
+    result = train(cohort, cache, **falling)
+    assert result.history["learning_rate"].tolist() == [0.01, 0.01 * 1e-30]
+    first = train(cohort, cache, **falling | {"epochs": 1})
+    weights = [key for key, _ in build("resnet18", channels=3).named_parameters()]
+    assert all(torch.equal(result.state[key], first.state[key]) for key in weights)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_same_seed_gives_the_same_bits(cohort, cache, trained, workers):
+    torch.manual_seed(99)
+    again = train(cohort, cache, **SETTINGS, workers=workers)
+    assert same(again.state, trained.state)
+    pd.testing.assert_frame_equal(again.history, trained.history, check_exact=True)
+    assert again.best_epoch == trained.best_epoch
+
+
+def test_another_seed_gives_other_weights(cohort, cache, trained):
+    assert not same(train(cohort, cache, **SETTINGS | {"seed": 2}).state, trained.state)
+
+
+def test_the_test_part_is_not_looked_at(cohort, cache, trained):
+    without = train(cohort[cohort["part"] != "test"], cache, **SETTINGS)
+    assert same(without.state, trained.state)
+    pd.testing.assert_frame_equal(without.history, trained.history, check_exact=True)
+
+
+def test_the_best_epoch_is_kept(cohort, cache):
+    # In validation every label is turned round: the more the model learns, the worse it gets there.
+    turned = cohort.copy()
+    validation = turned["part"] == "validation"
+    turned.loc[validation, list(CLASSES)] = 1 - turned.loc[validation, list(CLASSES)]
+    result = train(turned, cache, **SETTINGS | {"epochs": 4})
+    areas = result.history["validation_roc_auc"]
+    assert result.best_epoch == areas.argmax() + 1
+    assert result.best_epoch < 4
+    assert areas.iloc[-1] < areas.max() - 0.03
+
+    stopped = train(turned, cache, **SETTINGS | {"epochs": result.best_epoch})
+    assert same(result.state, stopped.state)
+    dataset = SliceDataset(turned[validation], cache)
+    logits = infer(network_of(result.state), dataset, 16, 0, CPU, "again")
+    values = validation_metrics(logits, dataset.rows[list(CLASSES)].to_numpy())
+    assert values["validation_roc_auc"] == pytest.approx(areas.max(), abs=1e-3)
+
+
+def test_without_a_validation_roc_auc_the_loss_decides(cohort, cache, caplog):
+    negative = cohort.copy()
+    negative.loc[negative["part"] == "validation", list(CLASSES)] = 0
+    with caplog.at_level(logging.INFO):
+        result = train(negative, cache, **SETTINGS | {"epochs": 3})
+    assert result.history["validation_roc_auc"].isna().all()
+    assert result.best_epoch == result.history["validation_loss"].argmin() + 1
+    assert sum("least loss" in message for message in caplog.messages) == 1
+
+
+def test_evaluation_mode_is_used(cohort, cache, trained):
+    dataset = SliceDataset(cohort[cohort["part"] == "validation"], cache)
+    network = network_of(trained.state).train()
+    logits = infer(network, dataset, 40, 0, CPU, "all at once")
+    for batch_size in (1, 7):
+        other = infer(network.train(), dataset, batch_size, 0, CPU, "in batches")
+        torch.testing.assert_close(other, logits, rtol=1e-4, atol=1e-4)
+    assert same(network.state_dict(), trained.state), "running statistics have moved"
+    with torch.no_grad():
+        by_batch = network.train()(dataset.__getitems__(list(range(40)))[0] / 255)
+    assert (by_batch - logits).abs().max() > 0.01
+
+
+def test_slices_without_an_image_are_left_out(slices, cohort, tmp_path, caplog):
+    failed = ["ID_0003", "ID_0050", "ID_0090"]  # two of train, one of validation
+    images = slices[0].copy()
+    with caplog.at_level(logging.INFO):
+        result = train(cohort, write_cache(tmp_path, images, failed), **SETTINGS)
+    assert result.facts["slices"] == {"train": 62, "validation": 39}
+    assert "2 of 64 slices" in caplog.text
+    assert "1 of 40 slices" in caplog.text
+    assert "{'train': 62, 'validation': 39}" in caplog.text
+    never = train(cohort[~cohort["image_id"].isin(failed)], write_cache(tmp_path, images), **SETTINGS)
+    assert same(result.state, never.state)
+
+
+def test_a_loss_that_is_not_finite_stops_training(cohort, cache):
+    optimizer = {"name": "sgd", "learning_rate": 1e30, "weight_decay": 0.0, "momentum": 0.0}
+    with pytest.raises(InputError, match=r"epoch 1, batch 2, .*Lower optimizer.learning_rate") as caught:
+        train(cohort, cache, **SETTINGS | {"optimizer": optimizer})
+    second = cohort["image_id"].iloc[batches(COUNTS["train"], 16, SETTINGS["seed"], epoch=1)[1]]
+    assert ", ".join(second) in str(caught.value)
+
+
+def test_logits_that_are_not_finite_are_refused(cohort, cache, trained):
+    state = trained.state | {"fc.bias": torch.full((6,), math.nan)}
+    dataset = SliceDataset(cohort[cohort["part"] == "validation"], cache)
+    with pytest.raises(InputError, match=r"epoch 7, validation: .* 40 slices, ID_0064"):
+        infer(network_of(state), dataset, 16, 0, CPU, "epoch 7, validation")
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_part_without_slices_is_an_error(cohort, cache, part):
+    with pytest.raises(InputError, match="no slice"):
+        train(cohort[cohort["part"] != part], cache, **SETTINGS)
+
+
+def save(result, folder, **more):
+    save_model(
+        result,
+        weights=folder / "weights.safetensors",
+        history=folder / "history.csv",
+        facts=folder / "model.json",
+        **more,
+    )
+
+
+def test_what_is_saved(cohort, cache, trained, tmp_path):
+    save(trained, tmp_path / "first", code="0123", experiment="tiny")
+    facts = json.loads((tmp_path / "first/model.json").read_text())
+    assert facts["model"] == "resnet18"
+    assert facts["classes"] == list(CLASSES)
+    assert facts["windows"] == WINDOWS
+    assert facts["size"] == SIZE
+    assert facts["value_range"] == [0, 1]
+    assert facts["normalisation"] == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    assert facts["parameters"] == 11_176_512 + 6 * (512 + 1)  # of ResNet18 without its head, and of the head
+    assert facts["slices"] == {"train": 64, "validation": 40}
+    assert facts["patients"] == {"train": 16, "validation": 10}
+    assert facts["configuration"] == {key: value for key, value in SETTINGS.items() if key != "threads"}
+    assert facts["best_epoch"] == trained.best_epoch
+    assert facts["seed"] == 1
+    assert facts["versions"]["torch"] == torch.__version__
+    assert facts["hardware"]["threads"] == 2
+    assert (facts["code"], facts["experiment"]) == ("0123", "tiny")
+    assert facts["seconds"] == trained.seconds
+    assert facts["seconds_per_epoch"] == trained.epoch_seconds
+
+    network = build("resnet18", channels=3)
+    load_weights(network, tmp_path / "first/weights.safetensors", exact=True)
+    assert same(network.state_dict(), trained.state)
+    history = pd.read_csv(tmp_path / "first/history.csv")
+    pd.testing.assert_frame_equal(history, trained.history, check_exact=True)
+
+
+def test_equal_runs_give_equal_files(cohort, cache, trained, tmp_path):
+    save(trained, tmp_path / "first")
+    save(train(cohort, cache, **SETTINGS), tmp_path / "second")
+    for name in ("weights.safetensors", "history.csv"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    first, second = (json.loads((tmp_path / name / "model.json").read_text()) for name in ("first", "second"))
+    times = {"seconds", "seconds_per_epoch"}
+    assert {key: first[key] for key in first.keys() - times} == {key: second[key] for key in second.keys() - times}
+
+
+def test_the_saved_weights_are_copies(trained, cohort, cache):
+    before = hashlib.sha256(safetensors.torch.save(trained.state)).digest()
+    train(cohort, cache, **SETTINGS | {"epochs": 1, "seed": 3})
+    assert hashlib.sha256(safetensors.torch.save(trained.state)).digest() == before
+    assert all(value.is_contiguous() and not value.requires_grad for value in trained.state.values())
