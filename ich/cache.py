@@ -6,7 +6,6 @@ Beside it lies a .json with its checksum, its windows and size, and the slices w
 
 import hashlib
 import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -185,9 +184,9 @@ class Cache:
         """
         # NumPy asks for huge pages where torch does not, and a batch is then read a quarter faster
         images = np.empty((len(row), len(self.windows), self.size, self.size), np.uint8)
-        places = images.reshape(-1).data
-        for image, (number, index) in enumerate(zip(shard.tolist(), row.tolist(), strict=True)):
-            self._fill(places[image * self._stride : (image + 1) * self._stride], number, index)
+        places = images.reshape(len(row), self._stride)
+        for place, number, index in zip(places, shard.tolist(), row.tolist(), strict=True):
+            self._fill(place.data, number, index)
         return torch.from_numpy(images)
 
     def _fill(self, place: memoryview, shard: int, row: int) -> None:
@@ -216,14 +215,34 @@ class Cache:
             os.close(descriptor)
 
 
+def failures(sidecars: Sequence[str | os.PathLike]) -> pd.DataFrame:
+    """Gather the slices of some caches that have no image.
+
+    Parameters
+    ----------
+    sidecars : sequence of paths
+        The .json files of shards.
+
+    Returns
+    -------
+    DataFrame
+        image_id, location, stage ("cache") and reason; a slice that fails in several caches has one line.
+    """
+    lines = [line for path in sidecars for line in read_json(path)["failed"]]
+    frame = pd.DataFrame(lines, columns=["image_id", "location", "reason"]).drop_duplicates()
+    frame.insert(2, "stage", "cache")
+    return frame.sort_values("image_id", ignore_index=True)
+
+
 def _sidecar(path: Path) -> dict[str, Any]:
     """Read what stands beside a shard that is there."""
     if not path.exists():
         raise InputError(f"{path}: there is no such cache shard. Run again; the pipeline makes it.")
     beside = path.with_suffix(".json")
     try:
-        return read_json(beside)
-    except (OSError, json.JSONDecodeError) as error:
+        sidecar = read_json(beside)
+        return {key: sidecar[key] for key in ("sha256", "windows", "size", "slices", "failed")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, f"has no readable {beside.name} beside it") from error
 
 

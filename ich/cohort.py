@@ -1,13 +1,13 @@
 """The cohort: slices with labels, in parts that no two share a patient."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 import pyarrow as pa
 from sklearn.model_selection import GroupShuffleSplit
 
 from ich.errors import InputError
-from ich.labels import CLASSES
+from ich.labels import CLASSES, SUBTYPES
 from ich.slices import QUARANTINE_COLUMNS
 
 PARTS = ("train", "validation", "test")
@@ -168,3 +168,30 @@ def _sizes(rows: pd.DataFrame) -> dict[str, int]:
         "series": rows["series_instance_uid"].nunique(),
         "patients": rows["patient_id"].nunique(),
     }
+
+
+def examples(cohort: pd.DataFrame, without: Collection[str] = frozenset()) -> pd.DataFrame:
+    """Choose slices to look at: one without haemorrhage and one of each subtype that occurs.
+
+    Of the slices with a subtype, those with the fewest other labels come first, and of these the one nearest to the
+    middle of its series.
+
+    Parameters
+    ----------
+    cohort : DataFrame
+        `COHORT_SCHEMA`.
+    without : collection of str
+        Slices that have no image.
+
+    Returns
+    -------
+    DataFrame
+        Rows of the cohort with a further column `label`: the subtype, or "no haemorrhage".
+    """
+    lengths = cohort.groupby("series_instance_uid")["index"].transform("max")
+    rows = cohort.assign(
+        others=cohort[list(SUBTYPES)].sum(axis=1), off_centre=(cohort["index"] - lengths / 2).abs()
+    ).sort_values(["others", "off_centre", "image_id"])
+    rows = rows[~rows["image_id"].isin(without)]
+    chosen = {"no haemorrhage": rows[rows["any"] == 0], **{name: rows[rows[name] == 1] for name in SUBTYPES}}
+    return pd.concat([found.head(1).assign(label=name) for name, found in chosen.items()], ignore_index=True)

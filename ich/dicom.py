@@ -303,7 +303,7 @@ def _parse(file: Any) -> dict[str, Any]:
         dataset = pydicom.dcmread(source, defer_size=_LARGE, specific_tags=_TAGS)
     except OSError as error:
         raise Defect("unreadable file") from error
-    elements: dict[int, Any] = {tag: dataset.get_item(tag, keep_deferred=True) for tag in dataset.keys()}
+    elements: dict[int, Any] = {tag: dataset.get_item(tag, keep_deferred=True) for tag in dataset.keys()}  # noqa: SIM118 (iterating gives elements)
     row = {name: _typed(elements.get(tag), _KINDS[name]) for name, tag in _ELEMENTS.items()}
     row["transfer_syntax_uid"] = str(dataset.file_meta.get("TransferSyntaxUID", ""))
     pixels = elements.get(_PIXEL_DATA)

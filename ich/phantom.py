@@ -26,15 +26,14 @@ import numpy as np
 from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from threadpoolctl import threadpool_limits
 
 from ich.errors import InputError
 from ich.files import write_text
 from ich.labels import CLASSES, SUBTYPES
 
-# A slice bears a label when blood of that kind covers at least this area of it, in mm²: below it no reader would call it.
-LABEL_AREA = 40.0
+LABEL_AREA = 40.0  # mm²: a slice bears a label where blood of that kind covers as much; less, no reader would call
 
 # How often each combination of subtypes occurs among 674,258 slices of the RSNA data (order of SUBTYPES).
 COMBINATIONS = {
@@ -169,9 +168,16 @@ class Waves:
         self.vectors = direction * (2 * np.pi / rng.uniform(shortest, longest, (count, 1)))
         self.phases = rng.uniform(0, 2 * np.pi, count)
         self.scale = math.sqrt(2 / count)
+        self.last: tuple[Grid | None, np.ndarray] = None, np.empty(0)
 
     def __call__(self, grid: Grid) -> np.ndarray:
-        """Values on a grid, float32 of shape (2, rows, columns): a product of matrices, as the grid is plane."""
+        """Values on a grid, float32 of shape (2, rows, columns)."""
+        if self.last[0] is not grid:  # a slice asks for some fields more than once
+            self.last = grid, self._on(grid)
+        return self.last[1]
+
+    def _on(self, grid: Grid) -> np.ndarray:
+        """As the points of a grid lie in planes, the sum of cosines is a product of matrices."""
         a, b, c = grid.rotation @ self.vectors.T
         across = np.outer(grid.across, a)
         rest = grid.down[:, None] * b + (grid.up[:, None] * c + self.phases)[:, None]
@@ -194,9 +200,9 @@ class Ball:
     centre: tuple[float, float, float]
     radii: tuple[float, float, float]
 
-    def span(self) -> tuple[float, float]:
-        """Lowest and highest z."""
-        return self.centre[2] - self.radii[2], self.centre[2] + self.radii[2]
+    def span(self, axis: int) -> tuple[float, float]:
+        """Lowest and highest coordinate along an axis."""
+        return self.centre[axis] - self.radii[axis], self.centre[axis] + self.radii[axis]
 
     def __call__(self, *p: np.ndarray) -> np.ndarray:
         """Distance to the surface."""
@@ -214,10 +220,10 @@ class Tube:
     end: tuple[float, float, float]
     radii: tuple[float, float]
 
-    def span(self) -> tuple[float, float]:
-        """Lowest and highest z."""
-        ends = list(zip((self.start[2], self.end[2]), self.radii, strict=True))
-        return min(z - r for z, r in ends), max(z + r for z, r in ends)
+    def span(self, axis: int) -> tuple[float, float]:
+        """Lowest and highest coordinate along an axis."""
+        (a, b), (r, s) = (self.start[axis], self.end[axis]), self.radii
+        return min(a - r, b - s), max(a + r, b + s)
 
     def __call__(self, *p: np.ndarray) -> np.ndarray:
         """Distance to the surface."""
@@ -230,13 +236,16 @@ class Tube:
 
 
 def _union(shapes: Iterable[Ball | Tube], *p: np.ndarray) -> np.ndarray:
-    """Distance to the nearest of some shapes; those more than 12 mm above or below the slice are left out."""
+    """Distance to the nearest of some shapes, taken as FAR in rows and slices more than 12 mm away from them."""
     distance = np.full_like(p[2], FAR)
-    low, high = float(p[2].min()) - 12, float(p[2].max()) + 12
+    front, back = p[1].min(axis=(0, 2)) - 12, p[1].max(axis=(0, 2)) + 12  # of each row
+    bottom, top = float(p[2].min()) - 12, float(p[2].max()) + 12
     for shape in shapes:
-        bottom, top = shape.span()
-        if bottom < high and top > low:
-            np.minimum(distance, shape(*p), out=distance)
+        (nearest, farthest), (low, high) = shape.span(1), shape.span(2)
+        if low < top and high > bottom:
+            rows = np.flatnonzero((nearest < back) & (farthest > front))
+            part = np.s_[:, rows[0] : rows[-1] + 1] if rows.size else np.s_[:, :0]
+            distance[part] = np.minimum(distance[part], shape(*(c[part] for c in p)))
     return distance
 
 
@@ -366,7 +375,7 @@ FACE, NOSE, EAR = (
 
 
 def _floor(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Height of the floor of the cranial cavity: three fossae, the ridges between them, sella, clivus, foramen magnum."""
+    """Height of the floor of the cavity: three fossae, the ridges between them, sella, clivus and foramen magnum."""
     side = abs(x)
     wing = y + 12 + 0.42 * np.maximum(side - 12, 0)  # behind the sphenoid ridge where positive
     petrous = y - 5 - 0.6 * side  # behind the petrous ridge
@@ -427,7 +436,7 @@ class Head:
         self.mottle, self.folia, self.pallor = Waves(rng, 16, 8, 30), Waves(rng, 10, 5, 9), self.age * some(0, 6)
         self.gap = 0.6 + 1.6 * self.age + some(0, 0.3)
         self.sulcus, self.depth = 0.45 + 0.75 * self.age + some(0, 0.2), some(13, 19)
-        self.gyri, self.patches = Waves(rng, 30, 19, 30), Waves(rng, 8, 25, 60)
+        self.gyri, self.patches = Waves(rng, 26, 19, 30), Waves(rng, 8, 25, 60)
         self.fissure, self.midline = 1.2 + 1.2 * self.age + some(0, 0.4), Waves(rng, 3, 80, 160)
         self.ventricle, self.lopsided = -1.2 + 3.2 * self.age * some(0.4, 1) + some(0, 0.8), about(0, 0.4)
         self.wobble = [Waves(rng, 8, 22, 50) for _ in range(3)]
@@ -542,13 +551,13 @@ def _draw_epidural(rng: np.random.Generator, head: Head) -> Layer:
     azimuth = {"temporoparietal": (-18, 32), "frontal": (-66, -50), "occipital": (62, 70)}[bone]
     elevation = {"temporoparietal": (-2, 30), "frontal": (5, 30), "occipital": (-5, 12)}[bone]
     centre = head.surface(rng.uniform(*azimuth), rng.uniform(*elevation), rng.choice([-1, 1]))
-    radius, thickness, hu = rng.uniform([24, 11, 60], [36, 24, 78]).tolist()
+    radius, thickness, hu = rng.uniform([26, 13, 62], [38, 28, 80]).tolist()
     return Layer("epidural", centre, radius, thickness, bone, hu)
 
 
 def _draw_subdural(rng: np.random.Generator, head: Head) -> Layer:
     centre = head.surface(rng.uniform(-40, 45), rng.uniform(0, 42), rng.choice([-1, 1]))
-    radius, thickness, hu = rng.uniform([26, 5, 56], [70, 14, 74]).tolist()
+    radius, thickness, hu = rng.uniform([30, 7, 60], [72, 18, 80]).tolist()
     return Layer("subdural", centre, radius, thickness, "", hu)
 
 
@@ -564,14 +573,14 @@ def _draw_clot(rng: np.random.Generator, head: Head) -> Clot:
     if place == "lobe":
         share = rng.uniform(0.58, 0.78)
         x, y, z = (share * c for c in head.surface(rng.uniform(-65, 65), rng.uniform(-5, 50), 1))
-    radius = rng.uniform(*{"ganglia": (9, 22), "thalamus": (7, 14), "cerebellum": (7, 15), "lobe": (8, 22)}[place])
+    radius = rng.uniform(*{"ganglia": (11, 24), "thalamus": (9, 15), "cerebellum": (9, 16), "lobe": (10, 24)}[place])
     a, b, c = (radius * np.exp(rng.normal(0, 0.2, 3).clip(-0.4, 0.4))).tolist()
-    rough, rim, hu = rng.uniform([0.06 * radius, 4, 58], [0.16 * radius, 9, 78]).tolist()
+    rough, rim, hu = rng.uniform([0.06 * radius, 4, 60], [0.16 * radius, 9, 82]).tolist()
     return Clot(Ball((x * float(rng.choice([-1, 1])), y, z), (a, b, c)), rough, rim, hu)
 
 
 def _draw_flood(rng: np.random.Generator) -> Flood:
-    level, grow, hu = rng.uniform([14, 1.0, 56], [34, 2.2, 74]).tolist()
+    level, grow, hu = rng.uniform([8, 1.5, 60], [28, 3.2, 80]).tolist()
     if rng.random() < 0.6:
         return Flood(level, 0, grow, hu)
     return Flood(-FAR, float(rng.choice([-1, 0, 1])), grow, hu)
@@ -584,7 +593,7 @@ def _draw_film(rng: np.random.Generator, head: Head) -> Film:
     else:  # trauma: the convexity
         x, y, z = (0.85 * c for c in head.surface(rng.uniform(-60, 60), rng.uniform(5, 45), rng.choice([-1, 1])))
         radius = rng.uniform(26, 48)
-    grow, hu = rng.uniform([0.8, 62], [1.4, 80]).tolist()
+    grow, hu = rng.uniform([1.2, 66], [2.0, 84]).tolist()
     return Film((x, y, z), float(radius), grow, hu)
 
 
@@ -639,17 +648,17 @@ def _shell(head: Head, grid: Grid, p: Points) -> Shell:
         base = (floor - z) / np.sqrt(1 + np.minimum(_slope(floor, grid.spacing), 5))
         cavity = np.maximum(inner, base)
         septa = abs(head.cells(grid))
-        honeycomb = np.maximum(MASTOID_CELLS(side, y, z), -1.5 * head.grain(grid) - 0.15)
-        ethmoid = np.maximum(ETHMOID(side, y, z), 3 * (0.2 - septa))
-        nasal = np.maximum(np.maximum(NASAL_CAVITY(side, y, z), 4 * (0.45 - septa)), 0.7 - side)
+        honeycomb = np.maximum(_union([MASTOID_CELLS], side, y, z), -1.5 * head.grain(grid) - 0.15)
+        ethmoid = np.maximum(_union([ETHMOID], side, y, z), 3 * (0.2 - septa))
+        nasal = np.maximum(np.maximum(_union([NASAL_CAVITY], side, y, z), 4 * (0.45 - septa)), 0.7 - side)
         for cave in (_union(SINUSES, side, y, z) + 0.8 * cells, honeycomb, ethmoid, nasal):
             air = np.minimum(air, cave)
-        orbit = np.maximum(abs(ORBIT(side, y, z)) - 0.8 - 0.8 * _ramp((side - 30) / 10), -(y + 74))
+        orbit = np.maximum(abs(_union([ORBIT], side, y, z)) - 0.8 - 0.8 * _ramp((side - 30) / 10), -(y + 74))
         bone = np.maximum(outer, base - 2.8 - 0.6 * lumps)
         bone = np.minimum(np.minimum(bone, orbit), _union(BONES, side, y, z) + 0.8 * cells)
-        face, nose = FACE(*p) + 1.5 * lumps, NOSE(*p)
+        face, nose = FACE(*p) + 1.5 * lumps, _union([NOSE], *p)
         face = np.minimum(face, nose) - 14 * _ramp(0.5 - abs(face - nose) / 28) ** 2  # a smooth transition
-        skin = np.minimum(np.minimum(skin, face), EAR(side, y, z) + 1.5 * cells)
+        skin = np.minimum(np.minimum(skin, face), _union([EAR], side, y, z) + 1.5 * cells)
     return Shell(skin, outer, inner, np.minimum(bone, air - 1.3), air, np.maximum(cavity, 1.6 - air), base)
 
 
@@ -697,11 +706,12 @@ def _brain(head: Head, lesions: Lesions, grid: Grid, p: Points, shell: Shell, la
 
     # Sulci are the zero surfaces of a random field whose structures point to the centre; dividing it by its gradient
     # makes a distance of it.
-    stretch = (np.sqrt((x / 62) ** 2 + (y / 80) ** 2 + (z / 74) ** 2) + 0.05) ** -0.6
+    radius = np.sqrt((x / 62) ** 2 + (y / 80) ** 2 + (z / 74) ** 2)
+    stretch = (radius + 0.05) ** -0.6
     gyri = head.gyri.at(x * stretch, y * stretch, z * stretch)
     rise = (gyri[1] - gyri[0]) / float(grid.up[1] - grid.up[0])
     depth = head.depth * (1 + 0.3 * patches)
-    beyond = np.maximum(pial - depth, 0)
+    beyond = np.maximum(np.maximum(pial - depth, 60 * (0.5 - radius)), 0)  # below their floor
     width = head.sulcus * (1 + 0.45 * patches)
     if lesions.film:
         width = width + lesions.film.grow * _ramp((lesions.film.radius - _away(lesions.film.centre, p)) / 8)
@@ -738,9 +748,9 @@ def _tissue(head: Head, grid: Grid, brain: Brain, p: Points) -> np.ndarray:
     hu = _blend(hu, head.grey, cover(brain.cortex))
     hu = _blend(hu, head.grey, 0.9 * cover(_union(DEEP_GREY, abs(x), y, z) + 0.8 * head.patches(grid)))
     cerebellum = head.grey - 3 + 1.2 * head.folia(grid)[0]
-    cerebellum -= 4 * cover(np.minimum(stem, CEREBELLAR_WHITE(abs(x), y, z)))
+    cerebellum -= 4 * cover(np.minimum(stem, _union([CEREBELLAR_WHITE], abs(x), y, z)))
     hu = _blend(hu, cerebellum, cover(brain.infratentorial))
-    return hu - head.pallor * _ramp(1 - abs(brain.lateral.mean(0)) / 9)
+    return hu - head.pallor * _ramp(1 - abs(brain.lateral.mean(0)) / 6)
 
 
 def _dura(head: Head, grid: Grid, brain: Brain, shell: Shell, p: Points, hu: np.ndarray) -> np.ndarray:
@@ -759,7 +769,7 @@ def _dura(head: Head, grid: Grid, brain: Brain, shell: Shell, p: Points, hu: np.
     for radius, centre, value in ((head.pineal, (0.5, 27, 0), 220), (head.plexus, (22, 36, 10), 130)):
         if radius:
             stone = Ball(centre, (radius, 1.3 * radius, 1.4 * radius))
-            hu = _blend(hu, value, _cover(stone(abs(x), y, z), blur))
+            hu = _blend(hu, value, _cover(_union([stone], abs(x), y, z), blur))
     return hu
 
 
@@ -814,7 +824,7 @@ def _around(head: Head, grid: Grid, p: Points, shell: Shell) -> tuple[np.ndarray
     seams = _sheet(_coronal(y, z) + 1.2 * cells, 0.4, 1.0) + _sheet(_lambdoid(x, y) + 1.5 * cells, 0.4, 1.0)
     bone = _blend(bone, 250, 0.7 * _ramp(seams) * (z[0] > -15))
     soft = FAT + 10 * lumps[0]
-    muscle = np.maximum(TEMPORALIS(side, y, z), shell.skin + 5)
+    muscle = np.maximum(_union([TEMPORALIS], side, y, z), shell.skin + 5)
     if shell.base is not None:
         bone = _blend(bone, 900 + 120 * grain, cover(-shell.base))
         fibres = 3 * (0.32 - abs(head.strands(grid)))
@@ -823,12 +833,12 @@ def _around(head: Head, grid: Grid, p: Points, shell: Shell) -> tuple[np.ndarray
     soft = _blend(soft, SKIN, cover(-2 - shell.skin))
     soft = _blend(soft, MUSCLE + 3 * head.mottle(grid)[0], cover(muscle))
     if shell.base is not None:
-        globe = GLOBE(side, y, z)
-        soft = _blend(soft, FAT, cover(ORBIT(side, y, z)))
-        soft = _blend(soft, MUSCLE - 16, cover(np.minimum(_union(OPTIC, side, y, z), NOSE(*p) + 2)))
+        globe = _union([GLOBE], side, y, z)
+        soft = _blend(soft, FAT, cover(_union([ORBIT], side, y, z)))
+        soft = _blend(soft, MUSCLE - 16, cover(np.minimum(_union(OPTIC, side, y, z), _union([NOSE], *p) + 2)))
         soft = _blend(soft, MUSCLE - 16, cover(globe))
         soft = _blend(soft, VITREOUS, cover(globe + 1.4))
-        soft = _blend(soft, MUSCLE + 30, cover(LENS(side, y, z)))
+        soft = _blend(soft, MUSCLE + 30, cover(_union([LENS], side, y, z)))
     return soft, bone
 
 
@@ -951,7 +961,7 @@ class Scan:
         return (tile / tile.std()).astype(np.float32)
 
     def _noise(self, index: int) -> np.ndarray:
-        """The noise of a slice in HU: two tiles, shifted and mixed."""
+        """Mix the two tiles, shifted, to the noise of a slice in HU."""
         one, other = (np.roll(*pair, (0, 1)) for pair in zip(self.tiles, self.shifts[index], strict=True))
         return self.deviation * (math.cos(self.mixes[index]) * one + math.sin(self.mixes[index]) * other)
 
@@ -985,12 +995,12 @@ class Scan:
         stride = max(self.size // 32, 1)
         coarse = np.arange(0, self.size + stride, stride)
         grid = self.grid(index, coarse, coarse)
-        near = (_shell(self.head, grid, self.head.template(grid)).skin < grid.spacing + 4).any(0)
+        near = np.any(_shell(self.head, grid, self.head.template(grid)).skin < grid.spacing + 4, axis=0)
         if near.any():  # only the box that holds the head is computed
             finer = self.pixel < 0.75
             rows, columns = (
                 np.arange(coarse[hit][0], coarse[hit][-1] + stride + 1, 2 if finer else 1)
-                for hit in (near.any(1), near.any(0))
+                for hit in (np.any(near, axis=1), np.any(near, axis=0))
             )
             image, found = _head(self.head, self.lesions, self.grid(index, rows, columns), finer)
             box = np.s_[rows[0] : rows[0] + image.shape[0], columns[0] : columns[0] + image.shape[1]]
@@ -1004,7 +1014,7 @@ class Scan:
     def labels(self, masks: np.ndarray) -> list[int]:
         """Labels of a slice in the order of CLASSES: blood of a kind counts where it covers LABEL_AREA."""
         present = (np.count_nonzero(masks, axis=(1, 2)) * self.pixel**2 >= LABEL_AREA).astype(int).tolist()
-        return [*present, int(any(present))]
+        return [*present, max(present)]
 
 
 def _rotation(pitch: float, roll: float, yaw: float) -> np.ndarray:
@@ -1119,7 +1129,7 @@ def _stored(hu: np.ndarray, family: Family) -> np.ndarray:
 
 
 def _dicom(series: Series, scan: Scan, index: int, hu: np.ndarray) -> bytes:
-    """A slice as the RSNA data has it: 22 elements, identifiers that are no legal UIDs, pixels as they are."""
+    """Encode a slice as the RSNA data has it: 22 elements, identifiers that are no legal UIDs, bare pixels."""
     family, (center, width) = series.family, scan.window
     stored = _stored(hu, family)
     if family.signed and scan.padding is not None:
@@ -1127,12 +1137,13 @@ def _dicom(series: Series, scan: Scan, index: int, hu: np.ndarray) -> bytes:
     cos, sin = math.cos(scan.tilt), math.sin(scan.tilt)
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = f"9999.{int(series.image_ids[index][3:], 16)}"
+    meta.MediaStorageSOPInstanceUID = UID(f"9999.{int(series.image_ids[index][3:], 16)}")
     meta.TransferSyntaxUID = ImplicitVRLittleEndian if series.implicit else ExplicitVRLittleEndian
     if not series.implicit:  # the implicit files carry no group length
         meta.FileMetaInformationGroupLength = 0
         meta.FileMetaInformationVersion = b"\0\1"
-        meta.ImplementationClassUID, meta.ImplementationVersionName = "1.2.40.0.13.1.1.1", "dcm4che-1.4.38"
+        meta.ImplementationClassUID = UID("1.2.40.0.13.1.1.1")
+        meta.ImplementationVersionName = "dcm4che-1.4.38"
     data = Dataset()
     data.file_meta, data.preamble = meta, bytes(128)
     data.SOPInstanceUID, data.Modality = series.image_ids[index], "CT"

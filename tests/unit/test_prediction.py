@@ -152,6 +152,13 @@ def test_weights_of_another_model_are_refused(cohort, cache, weights):
         predict(cohort, cache, weights, FACTS | {"model": "resnet34"})
 
 
+def test_weights_without_our_classes_are_refused(cohort, cache, tmp_path):
+    network = torchvision.models.resnet18(weights=None)
+    safetensors.torch.save_file(network.state_dict(), tmp_path / "imagenet.safetensors")
+    with pytest.raises(InputError, match=r"another shape fc.weight"):
+        predict(cohort, cache, tmp_path / "imagenet.safetensors", FACTS)
+
+
 def test_a_slice_twice_in_the_cohort_is_an_error(cohort, cache, weights):
     with pytest.raises(AssertionError, match="twice"):
         predict(pd.concat([cohort, cohort.head(1)]), cache, weights, FACTS)

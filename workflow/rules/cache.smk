@@ -22,3 +22,27 @@ rule cache:
         code=code("cache"),
     script:
         "../scripts/cache.py"
+
+
+rule quarantine:
+    input:
+        tables=expand("<results>/data/quarantine/{stage}.csv", stage=["slices", "cohort"]),
+        sidecars=expand("<results>/cache/{cache}/{shard}.json", cache=CONFIG.used_caches(), shard=SHARDS),
+    output:
+        report(
+            "<results>/data/quarantine.csv",
+            caption="../report/quarantine.rst",
+            category="Cohort",
+            labels={"table": "slices left out"},
+        ),
+    log:
+        "<logs>/quarantine.log",
+    benchmark:
+        "<benchmarks>/quarantine.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("quarantine"),
+    script:
+        "../scripts/quarantine.py"

@@ -71,3 +71,14 @@ def training_settings(wildcards):
     """What a training job depends on, beside its inputs."""
     settings = canonical(CONFIG.experiments[wildcards.experiment])
     return {key: value for key, value in settings.items() if key not in ("cache", "weights")}
+
+
+def figure(path, category, name):
+    """A figure of the report; its caption bears the file's name."""
+    by_experiment = {"experiment": "{experiment}"} if "{experiment}" in path else {}
+    return report(
+        path,
+        caption=f"../report/{Path(path).stem}.rst",
+        category=category,
+        labels={"figure": name, **by_experiment},
+    )

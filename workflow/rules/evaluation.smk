@@ -15,9 +15,8 @@ rule evaluate:
         "<benchmarks>/evaluate/{experiment}.tsv"
     conda:
         ENVIRONMENT
-    threads: 2
     resources:
-        mem_mb=6000,
+        mem_mb=4000,
         runtime=60,
     params:
         settings=canonical(CONFIG.evaluation),
@@ -27,12 +26,57 @@ rule evaluate:
         "../scripts/evaluate.py"
 
 
+rule curves:
+    input:
+        metrics="<results>/evaluation/{experiment}/metrics.csv",
+        curves="<results>/evaluation/{experiment}/curves.parquet",
+        history="<results>/models/{experiment}/history.csv",
+        facts="<results>/models/{experiment}/model.json",
+    output:
+        roc=figure("<results>/evaluation/{experiment}/roc.svg", "Curves", "ROC"),
+        roc_png="<results>/evaluation/{experiment}/roc.png",
+        pr=figure("<results>/evaluation/{experiment}/precision_recall.svg", "Curves", "precision and recall"),
+        pr_png="<results>/evaluation/{experiment}/precision_recall.png",
+        history=figure("<results>/evaluation/{experiment}/history.svg", "Training", "loss and ROC AUC by epoch"),
+        history_png="<results>/evaluation/{experiment}/history.png",
+    log:
+        "<logs>/curves/{experiment}.log",
+    benchmark:
+        "<benchmarks>/curves/{experiment}.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        synthetic=SYNTHETIC,
+        code=code("curves"),
+    script:
+        "../scripts/curves.py"
+
+
 rule compare:
     input:
         metrics=expand("<results>/evaluation/{experiment}/metrics.csv", experiment=CONFIG.experiments),
         facts=expand("<results>/models/{experiment}/model.json", experiment=CONFIG.experiments),
+        counts="<results>/data/cohort.csv",
     output:
         csv="<results>/comparison/table.csv",
+        md="<results>/comparison/table.md",
+        html=report(
+            "<results>/comparison/table.html",
+            caption="../report/table.rst",
+            category="Comparison",
+            labels={"table": "experiments, baselines and the paper"},
+        ),
+        tex="<results>/comparison/table.tex",
+        classes=report(
+            "<results>/comparison/classes.csv",
+            caption="../report/classes.rst",
+            category="Comparison",
+            labels={"table": "every metric of every class"},
+        ),
+        verdict="<results>/comparison/verdict.txt",
+        svg=figure("<results>/comparison/metrics.svg", "Comparison", "accuracy and log loss"),
+        png="<results>/comparison/metrics.png",
     log:
         "<logs>/compare.log",
     benchmark:

@@ -1,14 +1,80 @@
-rule report:
+# Figures of the cohort, and the page with everything on it.
+
+
+rule describe:
     input:
-        "<results>/comparison/table.csv",
+        "<results>/data/cohort.csv",
     output:
-        "<results>/report/index.html",
+        labels=figure("<results>/data/figures/label_counts.svg", "Cohort", "label counts"),
+        labels_png="<results>/data/figures/label_counts.png",
+        parts=figure("<results>/data/figures/prevalence.svg", "Cohort", "prevalence by part"),
+        parts_png="<results>/data/figures/prevalence.png",
     log:
-        "<logs>/report.log",
+        "<logs>/describe.log",
+    benchmark:
+        "<benchmarks>/describe.tsv"
     localrule: True
     conda:
         ENVIRONMENT
     params:
+        synthetic=SYNTHETIC,
+        code=code("describe"),
+    script:
+        "../scripts/describe.py"
+
+
+rule montage:
+    input:
+        unpack(lambda _: cache_shards(CONFIG.used_caches()[0])),
+        cohort="<results>/data/cohort.parquet",
+    output:
+        figure("<results>/data/figures/montage.png", "Cohort", "slices as the models see them"),
+    log:
+        "<logs>/montage.log",
+    benchmark:
+        "<benchmarks>/montage.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        synthetic=SYNTHETIC,
+        code=code("montage"),
+    script:
+        "../scripts/montage.py"
+
+
+rule report:
+    input:
+        table="<results>/comparison/table.html",
+        verdict="<results>/comparison/verdict.txt",
+        classes="<results>/comparison/classes.csv",
+        counts="<results>/data/cohort.csv",
+        flow="<results>/data/flow.json",
+        quarantine="<results>/data/quarantine.csv",
+        facts=expand("<results>/models/{experiment}/model.json", experiment=CONFIG.experiments),
+        cohort=expand("<results>/data/figures/{name}", name=["montage.png", "label_counts.svg", "prevalence.svg"]),
+        results=[
+            "<results>/comparison/metrics.svg",
+            *expand(
+                "<results>/evaluation/{experiment}/{name}.svg",
+                experiment=CONFIG.experiments,
+                name=["roc", "precision_recall"],
+            ),
+        ],
+        training=expand("<results>/evaluation/{experiment}/history.svg", experiment=CONFIG.experiments),
+    output:
+        "<results>/report/index.html",
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<benchmarks>/report.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        experiments=list(CONFIG.experiments),
+        configuration=canonical(CONFIG),
+        synthetic=SYNTHETIC,
         code=code("report"),
     script:
         "../scripts/report.py"

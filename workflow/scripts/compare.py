@@ -1,0 +1,20 @@
+import pandas as pd
+
+from ich import comparison, figures, jobs
+from ich.files import read_json, write_csv, write_text
+
+jobs.start(snakemake.log[0])
+names, synthetic = snakemake.params.experiments, snakemake.params.synthetic
+metrics = {name: pd.read_csv(path) for name, path in zip(names, snakemake.input.metrics, strict=True)}
+facts = {name: read_json(path) for name, path in zip(names, snakemake.input.facts, strict=True)}
+test = pd.read_csv(snakemake.input.counts).query("part == 'test'").iloc[0]
+
+table = comparison.comparison(metrics, facts)
+head = comparison.caption(synthetic, test["slices"], test["patients"])
+write_csv(table, snakemake.output.csv)
+write_text(comparison.to_markdown(table, head), snakemake.output.md)
+write_text(comparison.to_html(table, head), snakemake.output.html)
+write_text(comparison.to_latex(table, head), snakemake.output.tex)
+write_csv(comparison.by_class(metrics), snakemake.output.classes)
+write_text(comparison.verdict(metrics, synthetic) + "\n", snakemake.output.verdict)
+figures.save(figures.metric_bars(metrics, synthetic=synthetic), snakemake.output.svg, snakemake.output.png)

@@ -1,0 +1,251 @@
+import hashlib
+import json
+import os
+import pickle
+import resource
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import torch
+from PIL import Image
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from ich import cache as module
+from ich.cache import Cache, build_shard
+from ich.dicom import DEFECTS, header_rows, inventory
+from ich.errors import InputError
+from ich.slices import build_manifest
+from ich.windowing import slice_to_image
+
+WINDOWS = [{"name": "bone", "level": 600, "width": 2800}, {"name": "subdural", "level": 80, "width": 200}]
+LEVELS = [(600, 2800), (80, 200)]
+SIZE = 24
+
+
+def write_slice(path, hu, number=0):
+    """Write a slice as an axial CT image with an intercept of -1024."""
+    data = pydicom.Dataset()
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.MediaStorageSOPClassUID, data.file_meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    data.StudyInstanceUID, data.SeriesInstanceUID = "1.2.3", "1.2.3.4"
+    data.Modality, data.PatientID = "CT", "made"
+    data.ImagePositionPatient, data.ImageOrientationPatient = [0, 0, number], [1, 0, 0, 0, 1, 0]
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.Rows, data.Columns = hu.shape
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
+    data.RescaleIntercept, data.RescaleSlope = -1024, 1
+    data.PixelData = (hu + 1024).astype("<i2").tobytes()
+    data.save_as(path, enforce_file_format=True)
+
+
+@pytest.fixture
+def volume():
+    """Hounsfield units of seven slices."""
+    return np.random.default_rng(0).normal(40, 400, (7, 60, 60)).astype(np.int16)
+
+
+@pytest.fixture
+def slices(volume, tmp_path):
+    """The manifest of these slices, in one shard."""
+    folder = tmp_path / "dicom"
+    folder.mkdir()
+    for number, hu in enumerate(volume):
+        write_slice(folder / f"{number}.dcm", hu, number)
+    return build_manifest(header_rows(inventory([folder])), shards=1)[0]
+
+
+def build(slices, path, size=SIZE):
+    build_shard(slices, WINDOWS, size, path, path.with_suffix(".json"))
+    return json.loads(path.with_suffix(".json").read_text())
+
+
+def images_of(volume, size=SIZE):
+    return np.stack([slice_to_image(hu.astype(np.float32), LEVELS, size).numpy() for hu in volume])
+
+
+@pytest.fixture
+def shards(slices, volume, tmp_path):
+    """Three shards, of which the second is empty."""
+    paths = [tmp_path / f"{number}.npy" for number in range(3)]
+    for path, part in zip(paths, (slices[:4], slices[:0], slices[4:]), strict=True):
+        build(part.assign(row=range(len(part))), path)
+    return paths
+
+
+def test_a_shard_is_a_plain_numpy_file(slices, volume, tmp_path):
+    sidecar = build(slices, tmp_path / "0.npy")
+    np.save(tmp_path / "reference.npy", images_of(volume))
+    assert (tmp_path / "0.npy").read_bytes() == (tmp_path / "reference.npy").read_bytes()
+    np.testing.assert_array_equal(np.load(tmp_path / "0.npy", mmap_mode="r"), images_of(volume))
+    assert sidecar == {
+        "sha256": hashlib.sha256((tmp_path / "0.npy").read_bytes()).hexdigest(),
+        "windows": WINDOWS,
+        "size": SIZE,
+        "slices": 7,
+        "failed": [],
+    }
+
+
+def test_the_same_slices_give_the_same_bytes(slices, tmp_path):
+    for name in ("a", "b"):
+        build(slices, tmp_path / f"{name}.npy")
+    for suffix in (".npy", ".json"):
+        assert (tmp_path / "a").with_suffix(suffix).read_bytes() == (tmp_path / "b").with_suffix(suffix).read_bytes()
+
+
+def test_an_empty_shard_is_a_file_without_images(slices, tmp_path):
+    assert build(slices[:0], tmp_path / "0.npy")["slices"] == 0
+    assert np.load(tmp_path / "0.npy", mmap_mode="r").shape == (0, 2, SIZE, SIZE)
+
+
+def test_failed_slices_are_zeros_with_a_reason(slices, volume, tmp_path):
+    locations = slices["location"].map(Path)
+    write_slice(locations[1], np.full((60, 60), -1000, np.int16))
+    os.truncate(locations[3], 2000)
+    locations[4].unlink()
+    sidecar = build(slices, tmp_path / "0.npy")
+    reasons = {1: "constant image", 3: "truncated", 4: "unreadable file"}
+    assert sidecar["failed"] == [
+        {"image_id": slices["image_id"][row], "row": row, "location": str(locations[row]), "reason": reason}
+        for row, reason in reasons.items()
+    ]
+    assert set(reasons.values()) <= set(DEFECTS)
+    expected = images_of(volume)
+    expected[list(reasons)] = 0
+    np.testing.assert_array_equal(np.load(tmp_path / "0.npy"), expected)
+    assert Cache([tmp_path / "0.npy"]).failed == {slices["image_id"][row] for row in reasons}
+
+
+def test_rows_out_of_order_are_refused(slices, tmp_path):
+    with pytest.raises(ValueError, match="order of their rows"):
+        build(slices[::-1], tmp_path / "0.npy")
+
+
+def test_a_full_disk_leaves_the_old_shard_or_nothing(slices, tmp_path):
+    # a limit on the size of files fails the write halfway, as a full disk does
+    build(slices[:1], tmp_path / "0.npy")
+    before = {path: path.read_bytes() for path in tmp_path.glob("0.*")}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+    try:
+        for name in ("0.npy", "1.npy"):
+            with pytest.raises(OSError, match="too large"):
+                build(slices, tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_images_are_read_in_the_order_asked_for(shards, volume):
+    cache = Cache(shards)
+    assert (cache.windows, cache.size, cache.failed) == (WINDOWS, SIZE, set())
+    order = np.array([6, 0, 4, 5, 0, 3])
+    read = cache.read(np.where(order < 4, 0, 2), np.where(order < 4, order, order - 4))
+    assert read.dtype == torch.uint8
+    np.testing.assert_array_equal(read.numpy(), images_of(volume)[order])
+    assert cache.read(order[:0], order[:0]).shape == (0, 2, SIZE, SIZE)
+
+
+def test_a_cache_in_use_can_be_pickled(shards, volume):
+    cache = Cache(shards)
+    cache.read(np.array([0, 2]), np.array([1, 1]))
+    again = pickle.loads(pickle.dumps(cache))
+    del cache
+    np.testing.assert_array_equal(again.read(np.array([2]), np.array([2]))[0].numpy(), images_of(volume)[6])
+
+
+def open_ones(paths):
+    return {descriptor.resolve() for descriptor in Path("/proc/self/fd").iterdir()} & set(paths)
+
+
+def test_few_files_are_open_at_a_time(slices, volume, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_OPEN", 3)
+    paths = [tmp_path / f"{number}.npy" for number in range(7)]
+    for number, path in enumerate(paths):
+        build(slices[number : number + 1].assign(row=0), path)
+    cache = Cache(paths)
+    order = np.random.default_rng(0).integers(0, 7, 100)
+    np.testing.assert_array_equal(cache.read(order, np.zeros(100, int)).numpy(), images_of(volume)[order])
+    assert len(open_ones(paths)) == 3
+    del cache
+    assert not open_ones(paths)
+
+
+def test_verify_finds_one_changed_bit(shards):
+    cache = Cache(shards)
+    cache.verify()
+    content = bytearray(shards[2].read_bytes())
+    content[1000] ^= 1
+    shards[2].write_bytes(content)
+    with pytest.raises(InputError, match=rf"{shards[2]}: .*checksum.*\. Delete it and run again"):
+        cache.verify()
+
+
+def remove(path):
+    path.unlink()
+
+
+def shorten(path):
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def remove_sidecar(path):
+    path.with_suffix(".json").unlink()
+
+
+def cut_sidecar(path):
+    os.truncate(path.with_suffix(".json"), 30)
+
+
+def empty_sidecar(path):
+    path.with_suffix(".json").write_text("{}")
+
+
+def other_size(path):
+    sidecar = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(sidecar | {"size": SIZE * 2}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (remove, "there is no such cache shard"),
+        (shorten, "bytes instead of"),
+        (remove_sidecar, "no readable 2.json"),
+        (cut_sidecar, "no readable 2.json"),
+        (empty_sidecar, "no readable 2.json"),
+        (other_size, "other windows or another size than .*0.npy"),
+    ],
+)
+def test_a_damaged_shard_is_named_before_anything_is_read(shards, damage, problem):
+    damage(shards[2])
+    with pytest.raises(InputError, match=rf"{shards[2]}: .*{problem}.*[Rr]un again"):
+        Cache(shards)
+
+
+@pytest.mark.parametrize("damage", [shorten, remove])
+def test_a_shard_that_is_damaged_later_is_named(shards, damage):
+    cache = Cache(shards)
+    damage(shards[2])
+    with pytest.raises(InputError, match=rf"{shards[2]}: .*Delete it and run again"):
+        cache.read(np.array([0, 2]), np.array([0, 2]))
+
+
+@pytest.mark.skipif("ICH_RSNA_SAMPLE" not in os.environ, reason="ICH_RSNA_SAMPLE names no folder of real slices")
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_real_slices_agree_with_pydicom_numpy_and_pillow(tmp_path):
+    folder = Path(os.environ["ICH_RSNA_SAMPLE"], "stage_2_train")
+    slices, _ = build_manifest(header_rows(inventory([folder])), shards=1)
+    assert build(slices, tmp_path / "0.npy", size=224)["failed"] == []
+    images = np.load(tmp_path / "0.npy")
+    assert len(images) == len(list(folder.iterdir()))
+    for image, location in zip(images, slices["location"], strict=True):
+        header = pydicom.dcmread(location)
+        hu = header.pixel_array * float(header.RescaleSlope) + float(header.RescaleIntercept)
+        for channel, (level, width) in zip(image, LEVELS, strict=True):
+            grey = np.floor(np.clip((hu - level + width / 2) / width, 0, 1) * 255 + 0.5).astype(np.uint8)
+            expected = np.asarray(Image.fromarray(grey).resize((224, 224), Image.Resampling.BILINEAR))
+            assert np.abs(channel.astype(int) - expected).max() <= 1
