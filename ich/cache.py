@@ -182,7 +182,7 @@ class Cache:
         InputError
             Names the shard that cannot be read or ends too early.
         """
-        # NumPy asks for huge pages where torch does not, and a batch is then read a quarter faster
+        # by NumPy, which asks for huge pages where torch does not: filling fresh memory takes up to five times less
         images = np.empty((len(row), len(self.windows), self.size, self.size), np.uint8)
         places = images.reshape(len(row), self._stride)
         for place, number, index in zip(places, shard.tolist(), row.tolist(), strict=True):

@@ -85,7 +85,7 @@ def _cell(
 def _value(rows: pd.DataFrame, key: tuple[str, str]) -> dict[str, Any]:
     if key not in rows.index:
         return {"note": "not measured"}
-    row = rows.loc[key]
+    row: Any = rows.loc[key]
     return {name: float(row[name]) for name in ("value", "lower", "upper")} | {"note": _text(row["reason"])}
 
 
@@ -117,7 +117,7 @@ def _published(column: str, published: paper.Published) -> list[dict[str, Any]]:
         ("pr_auc_trapezoid", "any"): published.pr_auc_trapezoid[-1],
     }
     cells = [
-        _cell(quantity, column, "paper", values[key], note=str(published.notes.get(key[0], "")))
+        _cell(quantity, column, "paper", values[key], note=str(published.notes.get(key, "")))
         for quantity, key in _METRIC_ROWS.items()
         if key in values
     ]
@@ -191,7 +191,7 @@ def _markdown(text: str) -> str:
 def to_html(table: pd.DataFrame, head: str) -> str:
     """Write the table as an HTML fragment; everything in it is escaped."""
     shown = grid(table)
-    sources = table.drop_duplicates("column").set_index("column")["source"]
+    sources = table.groupby("column")["source"].first().to_dict()
     header = "".join(f'<th scope="col" class="{sources[name]}">{_code(name)}</th>' for name in shown.columns)
     body = "\n".join(
         f'<tr><th scope="row">{_code(name)}</th>'

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
-from math import isfinite, prod, sqrt
+from math import isfinite, nan, prod, sqrt
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -174,15 +174,24 @@ def inventory(sources: Sequence[str | os.PathLike]) -> pd.DataFrame:
 
 
 def _files(folder: Path) -> Iterator[tuple]:
-    waiting = [str(folder)]
+    waiting: list[tuple[str, tuple[str, ...]]] = [(str(folder), ())]
     while waiting:
-        with os.scandir(waiting.pop()) as entries:
+        path, above = waiting.pop()
+        real = os.path.realpath(path)
+        if real in above:  # a link to a folder that it lies in
+            continue
+        with os.scandir(path) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir():
-                    waiting.append(entry.path)
-                elif stat.S_ISREG((status := entry.stat()).st_mode):
+                try:
+                    status = entry.stat()
+                except OSError:  # a link to nothing: its header will be an unreadable file
+                    yield _stem(entry.name), entry.path, "", 0, 0, 0, -1
+                    continue
+                if stat.S_ISDIR(status.st_mode):
+                    waiting.append((entry.path, (*above, real)))
+                elif stat.S_ISREG(status.st_mode):
                     yield _stem(entry.name), entry.path, "", 0, status.st_size, status.st_size, -1
 
 
@@ -263,23 +272,28 @@ def header_rows(files: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `HEADER_SCHEMA`, a row for each file in the same order. Elements that are absent or unreadable are null.
+        `HEADER_SCHEMA`, a row for each file in the same order. Elements that are absent or unreadable are null, but
+        for BitsStored and HighBit, which then have their usual values. Integers stay integers beside nulls.
     """
     with _quiet():
         found = [_header(file) for file in files.itertuples(index=False)]
     columns = {name: files[name] for name in INVENTORY_SCHEMA.names}
     columns |= {name: [row.get(name) for row in found] for name in HEADER_SCHEMA.names if name not in columns}
-    return pa.Table.from_pydict(columns, schema=HEADER_SCHEMA).to_pandas()
+    return pa.Table.from_pydict(columns, schema=HEADER_SCHEMA).to_pandas(integer_object_nulls=True)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence pydicom's warning of each illegal UID: all those of the RSNA data are, millions of them."""
+    """Silence pydicom's warning of each illegal UID: all those of the RSNA data are, millions of them.
+
+    One warning is raised instead: of a file that ends within compressed pixels pydicom gives no element at all.
+    """
     logger = logging.getLogger("pydicom")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pydicom")
+        warnings.filterwarnings("error", "End of file reached", UserWarning)
         try:
             yield
         finally:
@@ -293,6 +307,8 @@ def _header(file: Any) -> dict[str, Any]:
         return {"defect": "not DICOM"}
     except Defect as defect:
         return {"defect": defect.reason}
+    except UserWarning:  # of `_quiet`
+        return {"defect": "truncated"}
     except Exception:  # a damaged file can fail in any of the parser's lines
         return {"defect": "unreadable header"}
 
@@ -305,6 +321,9 @@ def _parse(file: Any) -> dict[str, Any]:
         raise Defect("unreadable file") from error
     elements: dict[int, Any] = {tag: dataset.get_item(tag, keep_deferred=True) for tag in dataset.keys()}  # noqa: SIM118 (iterating gives elements)
     row = {name: _typed(elements.get(tag), _KINDS[name]) for name, tag in _ELEMENTS.items()}
+    row["bits_stored"] = row["bits_stored"] or row["bits_allocated"]
+    if row["high_bit"] is None and row["bits_stored"]:
+        row["high_bit"] = row["bits_stored"] - 1
     row["transfer_syntax_uid"] = str(dataset.file_meta.get("TransferSyntaxUID", ""))
     pixels = elements.get(_PIXEL_DATA)
     native = row["transfer_syntax_uid"] in _NATIVE
@@ -342,21 +361,24 @@ def _typed(element: Any, kind: pa.DataType) -> Any:
 def _defect(row: dict[str, Any], declared: int | None, has_pixels: bool) -> str:
     """Name the first thing that is wrong with a slice, or nothing."""
     identifiers = ("sop_instance_uid", "patient_id", "study_instance_uid", "series_instance_uid")
+    rescale = ("rescale_slope", "rescale_intercept")
     expected, found = row["pixel_bytes_expected"], row["pixel_bytes_found"]
+    allocated, stored, high = (row[name] or 0 for name in ("bits_allocated", "bits_stored", "high_bit"))
     axial = _plane(row["image_position_patient"], row["image_orientation_patient"])
     checks = {
-        "no pixel data": not has_pixels,
+        "no pixel data": not has_pixels and row["rows"] is None,
         "not CT": row["modality"] != "CT",
+        "truncated": not has_pixels,  # pydicom leaves out an element that the file ends before
         "no identifier": not all(row[name] for name in identifiers),
         "colour image": row["samples_per_pixel"] != 1,
         "several frames": (row["number_of_frames"] or 1) > 1,
-        "unsupported pixel format": row["bits_allocated"] not in (8, 16, 32)
-        or not 1 <= (row["bits_stored"] or row["bits_allocated"]) <= row["bits_allocated"]
+        "unsupported pixel format": allocated not in (8, 16, 32)
+        or not (stored == allocated or 1 <= stored <= high + 1 <= allocated)
         or row["pixel_representation"] not in (0, 1)
         or not (row["rows"] and row["columns"]),
         "no geometry": axial is None,
         "not axial": axial is not None and abs(axial) < _COS_45,
-        "no rescale": row["rescale_slope"] is None or row["rescale_intercept"] is None,
+        "no rescale": not all(isfinite(nan if row[name] is None else row[name]) for name in rescale),
     }
     for reason, fault in checks.items():
         if fault:

@@ -191,7 +191,7 @@ def _reason_of_value(frame: pd.DataFrame, metric: str, number: int, by_class: np
         return "no value for " + ", ".join(np.array(CLASSES)[np.isnan(by_class)])
     if metric in ("threshold", "accuracy"):
         return "no threshold: all slices of validation have the same label"
-    return f"no {metrics.missing_label(frame[CLASSES[number]])} slice"
+    return f"no {metrics.missing_label(frame[CLASSES[number]].to_numpy())} slice"
 
 
 def _reason_of_interval(drawn: np.ndarray, replicates: int) -> str:

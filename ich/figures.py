@@ -21,7 +21,7 @@ from ich.labels import CLASSES
 # Okabe and Ito's palette, which colour-blind readers can tell apart; one colour a class in every figure.
 COLOURS = dict(zip(CLASSES, ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#000000"), strict=True))
 SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,
@@ -122,8 +122,8 @@ def prevalence(counts: pd.DataFrame, *, synthetic: bool) -> Figure:
     figure = _figure(7, 3.6, synthetic)
     axes = figure.add_subplot()
     table = counts.pivot(index="part", columns="class", values="prevalence").loc[list(PARTS), list(CLASSES)] * 100
-    patients = counts.drop_duplicates("part").set_index("part")["patients"].to_dict()
-    _bars(axes, {f"{part} ({patients[part]:,} patients)": table.loc[part].tolist() for part in PARTS}, CLASSES)
+    patients = counts.groupby("part")["patients"].first()
+    _bars(axes, {f"{part} ({patients[part]:,} patients)": [*table.loc[part]] for part in PARTS}, CLASSES)
     axes.set(ylabel="positive slices (%)", title="Prevalence by part")
     axes.legend()
     return figure

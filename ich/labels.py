@@ -85,16 +85,20 @@ def _read(path: str | os.PathLike) -> pa.Table:
                 column_types={"ID": pa.string(), "Label": pa.string()}, strings_can_be_null=False
             ),
         )
+        columns = table.column_names
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file; write its name as data.labels") from error
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: not a table of comma-separated values ({str(error).splitlines()[0]})") from error
-    missing = [name for name in ("ID", "Label") if name not in table.column_names]
+    missing = [name for name in ("ID", "Label") if name not in columns]
     if missing:
         raise InputError(
-            f"{path}: no column {' and no column '.join(missing)} among {', '.join(table.column_names)}; "
+            f"{path}: no column {' and no column '.join(missing)} among {', '.join(columns)}; "
             "the file must have the columns ID and Label"
         )
+    repeated = [name for name in ("ID", "Label") if columns.count(name) > 1]
+    if repeated:
+        raise InputError(f"{path}: more than one column {' and '.join(repeated)}; leave one of each")
     if not len(table):
         raise InputError(f"{path}: no row; the file must have a row for each slice and class")
     return table.select(["ID", "Label"])

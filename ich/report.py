@@ -91,7 +91,7 @@ def render(
         HTML; the same from equal inputs.
     """
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
-    environment.filters["number"] = _number
+    environment.filters |= {"number": _number, "count": _count}
     reasons = quarantine.groupby(["stage", "reason"]).size().reset_index(name="slices")
     return environment.get_template("report.html").render(
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
@@ -111,8 +111,11 @@ def render(
     )
 
 
-def _number(value: Any) -> str:
-    """Write a number for a reader; a dash where there is none."""
-    if value is None or pd.isna(value):
-        return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+def _number(value: float) -> str:
+    """Write a measured value for a reader; a dash where there is none."""
+    return "–" if pd.isna(value) else f"{value:.3f}"
+
+
+def _count(value: float) -> str:
+    """Write a whole number for a reader; a dash where there is none."""
+    return "–" if pd.isna(value) else f"{int(value):,}"

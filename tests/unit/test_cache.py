@@ -9,11 +9,11 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from dicom_factory import slice_elements, write_dicom
 from PIL import Image
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from ich import cache as module
-from ich.cache import Cache, build_shard
+from ich.cache import Cache, build_shard, failures
 from ich.dicom import DEFECTS, header_rows, inventory
 from ich.errors import InputError
 from ich.slices import build_manifest
@@ -22,23 +22,6 @@ from ich.windowing import slice_to_image
 WINDOWS = [{"name": "bone", "level": 600, "width": 2800}, {"name": "subdural", "level": 80, "width": 200}]
 LEVELS = [(600, 2800), (80, 200)]
 SIZE = 24
-
-
-def write_slice(path, hu, number=0):
-    """Write a slice as an axial CT image with an intercept of -1024."""
-    data = pydicom.Dataset()
-    data.file_meta = pydicom.dataset.FileMetaDataset()
-    data.file_meta.MediaStorageSOPClassUID, data.file_meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
-    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    data.StudyInstanceUID, data.SeriesInstanceUID = "1.2.3", "1.2.3.4"
-    data.Modality, data.PatientID = "CT", "made"
-    data.ImagePositionPatient, data.ImageOrientationPatient = [0, 0, number], [1, 0, 0, 0, 1, 0]
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.Rows, data.Columns = hu.shape
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
-    data.RescaleIntercept, data.RescaleSlope = -1024, 1
-    data.PixelData = (hu + 1024).astype("<i2").tobytes()
-    data.save_as(path, enforce_file_format=True)
 
 
 @pytest.fixture
@@ -50,11 +33,9 @@ def volume():
 @pytest.fixture
 def slices(volume, tmp_path):
     """The manifest of these slices, in one shard."""
-    folder = tmp_path / "dicom"
-    folder.mkdir()
     for number, hu in enumerate(volume):
-        write_slice(folder / f"{number}.dcm", hu, number)
-    return build_manifest(header_rows(inventory([folder])), shards=1)[0]
+        write_dicom(tmp_path / "dicom" / f"{number}.dcm", hu + 1024, **slice_elements(1, number))
+    return build_manifest(header_rows(inventory([tmp_path / "dicom"])), shards=1)[0]
 
 
 def build(slices, path, size=SIZE):
@@ -103,7 +84,7 @@ def test_an_empty_shard_is_a_file_without_images(slices, tmp_path):
 
 def test_failed_slices_are_zeros_with_a_reason(slices, volume, tmp_path):
     locations = slices["location"].map(Path)
-    write_slice(locations[1], np.full((60, 60), -1000, np.int16))
+    write_dicom(locations[1], np.zeros((60, 60), np.int16), **slice_elements(1, 1))
     os.truncate(locations[3], 2000)
     locations[4].unlink()
     sidecar = build(slices, tmp_path / "0.npy")
@@ -117,6 +98,24 @@ def test_failed_slices_are_zeros_with_a_reason(slices, volume, tmp_path):
     expected[list(reasons)] = 0
     np.testing.assert_array_equal(np.load(tmp_path / "0.npy"), expected)
     assert Cache([tmp_path / "0.npy"]).failed == {slices["image_id"][row] for row in reasons}
+
+
+def test_failures_of_several_caches_are_one_list(slices, tmp_path):
+    Path(slices["location"][5]).unlink()
+    build(slices, tmp_path / "0.npy")
+    build(slices, tmp_path / "1.npy", size=16)
+    Path(slices["location"][2]).unlink()
+    build(slices, tmp_path / "2.npy")
+    found = failures([tmp_path / f"{number}.json" for number in range(3)])
+    assert found.to_dict("records") == [
+        {
+            "image_id": slices["image_id"][row],
+            "location": slices["location"][row],
+            "stage": "cache",
+            "reason": "unreadable file",
+        }
+        for row in (2, 5)
+    ]
 
 
 def test_rows_out_of_order_are_refused(slices, tmp_path):

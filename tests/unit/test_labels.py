@@ -120,7 +120,9 @@ def test_many_slices_equal_a_pivot_by_pandas(read):
         lambda text: "\ufeff" + text,
         lambda text: "\ufeff" + text.replace("\n", "\r\n"),
         lambda text: text.rstrip("\n"),
-        lambda text: "\n".join(line.replace(",", ',"') + '"' for line in text.split("\n")[1:-1]).join(["ID,Label\n", ""]),
+        lambda text: "\n".join(line.replace(",", ',"') + '"' for line in text.split("\n")[1:-1]).join(
+            ["ID,Label\n", ""]
+        ),
         lambda text: text.replace(",0", ", 0").replace(",1", ",1 "),
         lambda text: "\n".join(",".join(["x", *reversed(line.split(","))]) for line in text.splitlines()),
     ],
@@ -140,7 +142,9 @@ def test_a_slice_keeps_underscores_in_its_name(read):
 
 def test_stage_1_lists_the_classes_in_another_order_and_repeats_nothing(read):
     order = ("epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural", "any")
-    rows = sorted(WHOLE, key=lambda row: (row[0].rsplit("_", 1)[0], order.index(row[0].rsplit("_", 1)[1])), reverse=True)
+    rows = sorted(
+        WHOLE, key=lambda row: (row[0].rsplit("_", 1)[0], order.index(row[0].rsplit("_", 1)[1])), reverse=True
+    )
     labels, counts = read(text_of(rows))
     assert as_dict(labels) == plain_reading(text_of(WHOLE))
     assert counts["repeated_rows"] == 0
@@ -197,7 +201,7 @@ def test_any_must_be_what_the_subtypes_say(read, image):
     assert f"1 slices whose `any` is not what the five subtypes say, such as {image};" in message
 
 
-@pytest.mark.parametrize("positive", itertools.product([0, 1], repeat=5))
+@pytest.mark.parametrize("positive", list(itertools.product([0, 1], repeat=5)))
 def test_any_is_checked_for_each_combination(read, positive):
     chosen = tuple(name for name, one in zip(SUBTYPES, positive, strict=True) if one)
     labels, _ = read(text_of(rows_of(("ID_000000aaa", chosen))))
@@ -206,7 +210,11 @@ def test_any_is_checked_for_each_combination(read, positive):
 
 @pytest.mark.parametrize(
     ("header", "missing"),
-    [("ID,label", "no column Label among ID, label"), ("Id,Label", "no column ID among Id, Label"), ("a,b", "no column ID")],
+    [
+        ("ID,label", "no column Label among ID, label"),
+        ("Id,Label", "no column ID among Id, Label"),
+        ("a,b", "no column ID"),
+    ],
 )
 def test_a_missing_column(read, header, missing):
     message = refused(read, text_of(WHOLE).replace("ID,Label", header))
@@ -219,17 +227,24 @@ def test_both_columns_missing_are_named_at_once(read):
 
 
 def test_a_column_that_stands_there_twice(read):
-    assert "ID" in refused(read, "ID,ID,Label\nID_1_any,ID_1_any,0\n")
+    assert "more than one column ID;" in refused(read, "ID,ID,Label\nID_1_any,ID_1_any,0\n")
 
 
-@pytest.mark.parametrize("text", ["", "\n", "ID,Label", "ID,Label\n"], ids=["nothing", "line end", "header", "header line"])
+@pytest.mark.parametrize(
+    "text", ["", "\n", "ID,Label", "ID,Label\n"], ids=["nothing", "line end", "header", "header line"]
+)
 def test_an_empty_file(read, text):
     refused(read, text)
 
 
 @pytest.mark.parametrize(
     "text",
-    [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"ID,Label\n\xff\xfe\xfd_any,0\n", b"ID,Label\nID_1_any,0\nID_2_any\n", b"\0" * 64],
+    [
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        b"ID,Label\n\xff\xfe\xfd_any,0\n",
+        b"ID,Label\nID_1_any,0\nID_2_any\n",
+        b"\0" * 64,
+    ],
     ids=["PNG", "not UTF-8", "ragged", "zeros"],
 )
 def test_what_is_no_csv(read, text):

@@ -1,0 +1,61 @@
+"""Made-up results of experiments, in the form that evaluation and training give them."""
+
+import numpy as np
+import pandas as pd
+
+from ich.evaluation import PROBABILITIES, evaluate
+from ich.labels import CLASSES
+
+
+def cohort(slices=600, patients=40, seed=0):
+    """A cohort of three parts in which every class has both labels."""
+    random = np.random.default_rng(seed)
+    labels = (random.random((slices, 5)) < [0.1, 0.2, 0.15, 0.2, 0.25]).astype(np.uint8)
+    frame = pd.DataFrame(labels, columns=list(CLASSES[:-1]))
+    frame["any"] = labels.max(axis=1)
+    patient = np.sort(random.integers(patients, size=slices))
+    frame["patient_id"] = [f"P{number:03d}" for number in patient]
+    frame["series_instance_uid"] = frame["patient_id"] + ".1"
+    frame["index"] = frame.groupby("patient_id").cumcount()
+    frame["image_id"] = [f"ID_{number:05d}" for number in range(slices)]
+    frame["part"] = np.array(["train", "validation", "test"])[patient % 3]
+    return frame
+
+
+def evaluated(skill=1.5, seed=1, frame=None):
+    """Metrics and curves of predictions that are as good as `skill`."""
+    frame = cohort() if frame is None else frame
+    random = np.random.default_rng(seed)
+    logits = skill * frame[list(CLASSES)].to_numpy() - 1.5 + random.normal(size=(len(frame), 6))
+    predictions = pd.DataFrame(1 / (1 + np.exp(-logits)), columns=PROBABILITIES).assign(image_id=frame["image_id"])
+    parts = {part: predictions[frame["part"] == part] for part in ("validation", "test")}
+    return evaluate(frame, parts, threshold="accuracy", replicates=50, confidence=0.95, seed=1)
+
+
+def facts(seconds=75.0):
+    """What model.json holds, as far as tables and pages read it."""
+    return {
+        "model": "resnet18",
+        "parameters": 11_179_590,
+        "best_epoch": 2,
+        "seconds": seconds,
+        "seconds_per_epoch": [25.0, 25.0, 25.0],
+        "hardware": {"device": "a processor", "threads": 2},
+        "versions": {"torch": "2.14.1"},
+    }
+
+
+def history(epochs=3):
+    """A history.csv."""
+    rows = [
+        {
+            "epoch": epoch,
+            "learning_rate": 1e-3,
+            "train_loss": 0.6 / epoch,
+            "validation_loss": 0.7 / epoch,
+            "validation_roc_auc": 0.6 + 0.1 * epoch,
+            **{f"validation_roc_auc_{name}": 0.5 + 0.1 * epoch for name in CLASSES},
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+    return pd.DataFrame(rows)
