@@ -70,7 +70,11 @@ def _split(patient_ids: pd.Series, share: float, seed: int):
 
 
 def build_cohort(
-    slices: pd.DataFrame, labels: pd.DataFrame, fractions: Mapping[str, float], seed: int
+    slices: pd.DataFrame,
+    labels: pd.DataFrame,
+    fractions: Mapping[str, float],
+    seed: int,
+    quarantined: Collection[str] = frozenset(),
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
     """Join slices with labels and split them by patient.
 
@@ -82,13 +86,15 @@ def build_cohort(
         `labels.LABELS_SCHEMA`.
     fractions, seed
         As of `split_patients`.
+    quarantined : collection of str
+        Slices that were left out before and have their line in quarantine already.
 
     Returns
     -------
     cohort : DataFrame
         `COHORT_SCHEMA`, in the order of the manifest.
     quarantine : DataFrame
-        `QUARANTINE_COLUMNS`: slices without a label, and labels without a usable slice.
+        `QUARANTINE_COLUMNS`: slices without a label, and labels without a slice.
     flow : dict
         Numbers of slices, patients and series from manifest to parts.
 
@@ -99,7 +105,9 @@ def build_cohort(
     """
     joined = slices.merge(labels, on="image_id", how="left", validate="one_to_one", indicator=True)
     labelled = (joined.pop("_merge") == "both").to_numpy()
-    orphans = labels.loc[~labels["image_id"].isin(slices["image_id"]), ["image_id"]].assign(location="")
+    orphans = labels.loc[~labels["image_id"].isin([*slices["image_id"], *quarantined]), ["image_id"]].assign(
+        location=""
+    )
     quarantine = pd.concat(
         [
             joined.loc[~labelled, ["image_id", "location"]].assign(stage="cohort", reason="no label"),
@@ -118,6 +126,7 @@ def build_cohort(
         "slices": len(slices),
         "labels": len(labels),
         "slices without label": int((~labelled).sum()),
+        "labels of slices in quarantine": int(labels["image_id"].isin(quarantined).sum()),
         "labels without slice": len(orphans),
         "cohort": _sizes(cohort),
         **{part: _sizes(cohort[cohort["part"] == part]) for part in PARTS},

@@ -38,6 +38,10 @@ class Synthetic(Section):
     )
     size: int = Field(ge=32, description="Rows and columns of a slice, in pixels; the real data has 512.")
     prevalence: Fraction = Field(description="Share of series that hold a haemorrhage; the real data has 0.41.")
+    evenness: Fraction = Field(
+        default=0.0,
+        description="How evenly combinations of subtypes are drawn: 0 with their real frequencies, 1 all equally often.",
+    )
     seed: Seed = Field(description="The same seed gives the same bytes.")
 
 

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import Tag
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
 
 from ich.errors import InputError
 
@@ -123,6 +123,8 @@ _PIXEL_DATA = Tag("PixelData")
 _TAGS = [*_ELEMENTS.values(), _PIXEL_DATA]
 _LARGE = 1024  # bytes: longer values, the pixels, are passed over when a header is read
 _COS_45 = sqrt(0.5)
+# GDCM, the first choice of pydicom, ends the whole process when such pixels are damaged.
+_DECODERS = dict.fromkeys(JPEG2000TransferSyntaxes, "pylibjpeg") | dict.fromkeys(JPEGLSTransferSyntaxes, "pyjpegls")
 _NATIVE = {str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)}
 
 
@@ -215,7 +217,7 @@ def _members(archive: Path) -> Iterator[tuple]:
                 location = f"{archive}!/{member.filename}"
                 sizes = (member.compress_size, member.file_size)
                 yield _stem(path.name), location, str(archive), offset, *sizes, member.compress_type
-    except (zipfile.BadZipFile, struct.error) as error:
+    except (zipfile.BadZipFile, struct.error, OSError) as error:
         raise InputError(f"{archive}: not a folder and not a whole zip file ({error}); fetch it again") from error
 
 
@@ -248,7 +250,8 @@ def read_bytes(row: Any, start: int = 0, count: int | None = None) -> bytes:
     Defect
         "unreadable file": the file is gone, or a member of a zip file is damaged.
     """
-    count = row.bytes - start if count is None else count
+    left = max(0, row.bytes - start)
+    count = left if count is None else min(count, left)
     try:
         with open(row.archive or row.location, "rb", buffering=0) as file:  # noqa: PTH123 (twice as fast as Path.open)
             if row.method == zipfile.ZIP_DEFLATED:
@@ -467,8 +470,12 @@ def _decode(row: Any) -> np.ndarray:
     data = read_bytes(row)
     try:
         with _quiet():
-            stored = pydicom.dcmread(BytesIO(data)).pixel_array
-    except Exception as error:  # each plug-in has exceptions of its own
+            dataset = pydicom.dcmread(BytesIO(data))
+            dataset.pixel_array_options(decoding_plugin=_DECODERS.get(row.transfer_syntax_uid, ""))
+            stored = dataset.pixel_array
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # each plug-in has exceptions of its own; those from Rust are no Exception
         raise Defect("decode error") from error
     if stored.shape != (row.rows, row.columns):
         raise Defect("decode error")

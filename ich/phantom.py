@@ -432,7 +432,7 @@ class Head:
         self.bone, self.scalp, self.lumps = some(5.2, 8.0), some(4.5, 8.5), Waves(rng, 6, 40, 90)
         self.cortical, self.diploe, self.grain = some(1250, 1600), some(450, 800), Waves(rng, 14, 4, 11)
         self.sinus, self.cells, self.strands = some(0.5, 1.15), Waves(rng, 8, 9, 20), Waves(rng, 8, 30, 60)
-        self.white, self.grey, self.fluid = about(27, 1), about(36.5, 1), about(6, 1.5)
+        self.white, self.grey, self.fluid = about(27, 1), about(37.5, 0.8), about(6, 1.5)
         self.mottle, self.folia, self.pallor = Waves(rng, 16, 8, 30), Waves(rng, 10, 5, 9), self.age * some(0, 6)
         self.gap = 0.6 + 1.6 * self.age + some(0, 0.3)
         self.sulcus, self.depth = 0.45 + 0.75 * self.age + some(0, 0.2), some(13, 19)
@@ -588,7 +588,7 @@ def _draw_flood(rng: np.random.Generator) -> Flood:
 
 def _draw_film(rng: np.random.Generator, head: Head) -> Film:
     if rng.random() < 0.5:  # a ruptured aneurysm: the basal cisterns
-        x, y, z = rng.uniform([-8, -14, -16], [8, 0, -8]).tolist()
+        x, y, z = rng.uniform([-8, -14, -12], [8, 0, -2]).tolist()
         radius = rng.uniform(30, 50)
     else:  # trauma: the convexity
         x, y, z = (0.85 * c for c in head.surface(rng.uniform(-60, 60), rng.uniform(5, 45), rng.choice([-1, 1])))
@@ -773,7 +773,7 @@ def _dura(head: Head, grid: Grid, brain: Brain, shell: Shell, p: Points, hu: np.
     return hu
 
 
-def _inside(head: Head, lesions: Lesions, grid: Grid, p: Points, shell: Shell) -> tuple[np.ndarray, Blood, Brain]:
+def _inside(head: Head, lesions: Lesions, grid: Grid, p: Points, shell: Shell) -> tuple[np.ndarray, Blood]:
     """Hounsfield units within the cavity, and the share of each pixel that each kind of blood takes."""
     cover = partial(_cover, blur=max(grid.spacing, 1.0))
     rough = lesions.rough(grid)
@@ -792,7 +792,8 @@ def _inside(head: Head, lesions: Lesions, grid: Grid, p: Points, shell: Shell) -
         blood["intraparenchymal"] = cover(surface) * (1 - ventricle) * parenchyma, clot.hu
     hu = _blend(hu, head.fluid, np.maximum(np.maximum(sulcus, 1 - parenchyma), ventricle))
     if film := lesions.film:
-        near = _ramp((film.radius - _away(film.centre, p).mean(0)) / 7) * _ramp(1.1 + 0.5 * rough[0])
+        near = _ramp((film.radius - _away(film.centre, p).mean(0)) / 7) * _ramp(1.2 + 0.5 * rough[0])
+        near *= _ramp((p[2][0] + 30) / 6)  # the lowest cisterns lie between bones, where no reader would see it
         blood["subarachnoid"] = sulcus * (1 - ventricle) * cover(shell.cavity + deep) * near, film.hu
     if flood := lesions.flood:
         share = ventricle * _ramp(0.5 + (grid.down[:, None] - flood.level) / 2)
@@ -811,7 +812,7 @@ def _inside(head: Head, lesions: Lesions, grid: Grid, p: Points, shell: Shell) -
     if shell.base is not None:  # beam hardening between the petrous bones
         x, y, z = (c[0] for c in p)
         hu -= 9 * _bell((y - 16) / 7) * _ramp((46 - abs(x)) / 10) * _bell((z + 36) / 11)
-    return hu, blood, brain
+    return hu, blood
 
 
 def _around(head: Head, grid: Grid, p: Points, shell: Shell) -> tuple[np.ndarray, np.ndarray]:
@@ -846,7 +847,7 @@ def _head(head: Head, lesions: Lesions, grid: Grid, finer: bool) -> tuple[np.nda
     """Hounsfield units without noise and the masks of the haemorrhages, on the grid or at twice its resolution."""
     p = head.template(grid)
     shell = _shell(head, grid, p)
-    inside, blood, _ = _inside(head, lesions, grid, p, shell)
+    inside, blood = _inside(head, lesions, grid, p, shell)
     soft, bone = _around(head, grid, p, shell)
 
     def fine(field: np.ndarray) -> np.ndarray:
@@ -1057,7 +1058,15 @@ def _spread(rng: np.random.Generator, weights: Iterable[float], count: int) -> n
     return rng.permutation(np.searchsorted(edges, edges[-1] * (np.arange(count) + rng.random()) / count, side="right"))
 
 
-def plan(*, patients: int, slices: tuple[int, int], size: int = 512, prevalence: float, seed: int) -> list[Series]:
+def plan(
+    *,
+    patients: int,
+    slices: tuple[int, int],
+    size: int = 512,
+    prevalence: float,
+    evenness: float = 0,
+    seed: int,
+) -> list[Series]:
     """Draw the series of a data set, patient by patient, without making them.
 
     Parameters
@@ -1069,6 +1078,9 @@ def plan(*, patients: int, slices: tuple[int, int], size: int = 512, prevalence:
         Rows and columns of a slice.
     prevalence : float
         Share of the series that hold a haemorrhage.
+    evenness : float
+        Combinations of subtypes are drawn with their real frequencies to the power of 1 - `evenness`: 0 as they are in
+        the RSNA data, where epidural is rare; 1 all equally often.
     seed : int
 
     Returns
@@ -1085,7 +1097,8 @@ def plan(*, patients: int, slices: tuple[int, int], size: int = 512, prevalence:
     count = len(owners)
     lengths = rng.integers(slices[0], slices[1], count, endpoint=True)
     positive = rng.permutation(count) < round(prevalence * count)
-    combinations = iter(_spread(rng, COMBINATIONS.values(), int(positive.sum())))
+    frequencies = [frequency ** (1 - evenness) for frequency in COMBINATIONS.values()]
+    combinations = iter(_spread(rng, frequencies, int(positive.sum())))
     families = _spread(rng, (family.share for family in FAMILIES), count)
     implicit = rng.random(count) < 0.12
     repeated = rng.integers(count)
@@ -1187,6 +1200,7 @@ def generate(
     slices: tuple[int, int],
     size: int = 512,
     prevalence: float,
+    evenness: float = 0,
     seed: int,
     processes: int = 1,
 ) -> None:
@@ -1203,7 +1217,7 @@ def generate(
         Folder of the data set.
     labels, dicom : path
         Label file and folder of slices, relative to `root`.
-    patients, slices, size, prevalence, seed
+    patients, slices, size, prevalence, evenness, seed
         As in `plan`.
     processes : int
         How many processes make series at the same time.
@@ -1216,7 +1230,7 @@ def generate(
     labels, dicom = root / labels, root / dicom
     if labels.exists() or (dicom.exists() and any(dicom.iterdir())):
         raise InputError(f"{labels} or {dicom} is there already; remove both, or make the data set elsewhere")
-    found = plan(patients=patients, slices=slices, size=size, prevalence=prevalence, seed=seed)
+    found = plan(patients=patients, slices=slices, size=size, prevalence=prevalence, evenness=evenness, seed=seed)
     image_ids = [image_id for series in found for image_id in series.image_ids]
     rng = np.random.default_rng([seed, 1])
     truncated = str(rng.choice(image_ids))

@@ -20,7 +20,7 @@ HEADS = {"resnet18": "fc", "densenet121": "classifier"}
 
 @pytest.fixture(autouse=True)
 def few_threads():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     torch.manual_seed(0)
 
 

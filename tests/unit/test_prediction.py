@@ -25,7 +25,7 @@ FAILED = "ID_2_005"
 
 @pytest.fixture(autouse=True)
 def few_threads():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_a_slice_does_not_depend_on_the_others(cohort, cache, weights, predicted
 
 
 def test_order_and_workers_change_no_bit(cohort, cache, weights, predicted):
-    other = predict(cohort.sort_values("image_id"), cache, weights, FACTS, workers=2, threads=2)
+    other = predict(cohort.sort_values("image_id"), cache, weights, FACTS, workers=2, threads=1)
     pd.testing.assert_frame_equal(other, predicted, check_exact=True)
 
 

@@ -23,7 +23,13 @@ def inputs(tmp_path_factory):
         "verdict": "One & only.",
         "classes": comparison.by_class({"one": metrics}),
         "counts": counts(results.cohort()),
-        "flow": {"slices": 4321, "labels": 4322, "slices without label": 3, "labels without slice": 4}
+        "flow": {
+            "slices": 4321,
+            "labels": 4322,
+            "slices without label": 3,
+            "labels of slices in quarantine": 2,
+            "labels without slice": 4,
+        }
         | dict.fromkeys(("cohort", "train", "validation", "test"), sizes),
         "quarantine": pd.DataFrame(
             [

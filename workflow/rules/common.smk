@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 # The scripts, processes of their own, import the package that stands beside this workflow and no other.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.getenv("PYTHONPATH")])))
 # Threads that wait in a loop for each other make a step 20 times as long when cores are shared; let them sleep.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

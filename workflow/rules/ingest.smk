@@ -109,6 +109,7 @@ rule slices:
 rule cohort:
     input:
         slices="<results>/data/slices.parquet",
+        quarantine="<results>/data/quarantine/slices.csv",
         labels="<results>/data/labels.parquet",
     output:
         cohort="<results>/data/cohort.parquet",

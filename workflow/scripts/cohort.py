@@ -1,3 +1,5 @@
+import pandas as pd
+
 from ich import jobs
 from ich.cohort import COHORT_SCHEMA, build_cohort, counts
 from ich.files import read_parquet, write_csv, write_json, write_parquet
@@ -5,7 +7,8 @@ from ich.files import read_parquet, write_csv, write_json, write_parquet
 jobs.start(snakemake.log[0])
 slices = read_parquet(snakemake.input.slices)
 labels = read_parquet(snakemake.input.labels)
-cohort, quarantine, flow = build_cohort(slices, labels, **snakemake.params.split)
+quarantined = pd.read_csv(snakemake.input.quarantine)["image_id"]
+cohort, quarantine, flow = build_cohort(slices, labels, quarantined=quarantined, **snakemake.params.split)
 write_parquet(cohort, snakemake.output.cohort, COHORT_SCHEMA)
 write_csv(counts(cohort), snakemake.output.counts)
 write_json(flow, snakemake.output.flow)
