@@ -40,7 +40,7 @@ class Synthetic(Section):
     prevalence: Fraction = Field(description="Share of series that hold a haemorrhage; the real data has 0.41.")
     evenness: Fraction = Field(
         default=0.0,
-        description="How evenly combinations of subtypes are drawn: 0 with their real frequencies, 1 all equally often.",
+        description="How evenly combinations of subtypes are drawn: 0 as in the real data, 1 all alike.",
     )
     seed: Seed = Field(description="The same seed gives the same bytes.")
 

@@ -75,6 +75,6 @@ def write_parquet(frame: pd.DataFrame, path: str | os.PathLike, schema: pa.Schem
         pq.write_table(table, partial, compression="zstd")
 
 
-def read_parquet(path: str | os.PathLike, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read a table, or some of its columns. Text has pandas' dtype `str`."""
-    return pq.read_table(path, columns=columns).to_pandas()
+def read_parquet(path: str | os.PathLike, **equal: Any) -> pd.DataFrame:
+    """Read a table, or its rows in which some columns have given values. Text has pandas' dtype `str`."""
+    return pq.read_table(path, filters=[(name, "==", value) for name, value in equal.items()] or None).to_pandas()

@@ -4,9 +4,8 @@ from ich.files import read_json, read_parquet, write_parquet
 from ich.prediction import PREDICTIONS_SCHEMA, predict
 
 jobs.start(snakemake.log[0])
-cohort = read_parquet(snakemake.input.cohort)
 predictions = predict(
-    cohort[cohort["part"] == snakemake.wildcards.part],
+    read_parquet(snakemake.input.cohort, part=snakemake.wildcards.part),
     Cache(snakemake.input.images),
     snakemake.input.weights,
     read_json(snakemake.input.facts),

@@ -4,9 +4,11 @@ from ich.files import read_parquet
 from ich.training import save_model, train
 
 jobs.start(snakemake.log[0])
+cache = Cache(snakemake.input.images)
+cache.verify()
 trained = train(
     read_parquet(snakemake.input.cohort),
-    Cache(snakemake.input.images),
+    cache,
     weights=snakemake.input.weights or None,
     workers=snakemake.threads - 1,
     threads=snakemake.threads,
