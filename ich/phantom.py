@@ -546,6 +546,14 @@ class Lesions:
     texture: Waves
 
 
+CLOTS = (  # where the centre of a haematoma may lie, and its radius
+    ((23, -14, -2), (29, 4, 8), (11, 24)),  # basal ganglia
+    ((10, 4, 0), (14, 14, 6), (9, 15)),  # thalamus
+    ((12, 46, -44), (26, 58, -34), (9, 16)),  # cerebellum
+    ((0, 0, 0), (0, 0, 0), (10, 24)),  # a lobe, anywhere
+)
+
+
 def _draw_epidural(rng: np.random.Generator, head: Head) -> Layer:
     bone = str(rng.choice(["temporoparietal", "frontal", "occipital"], p=[0.7, 0.2, 0.1]))
     azimuth = {"temporoparietal": (-18, 32), "frontal": (-66, -50), "occipital": (62, 70)}[bone]
@@ -562,18 +570,12 @@ def _draw_subdural(rng: np.random.Generator, head: Head) -> Layer:
 
 
 def _draw_clot(rng: np.random.Generator, head: Head) -> Clot:
-    place = str(rng.choice(["ganglia", "thalamus", "cerebellum", "lobe"], p=[0.35, 0.15, 0.08, 0.42]))
-    low, high = {
-        "ganglia": ((23, -14, -2), (29, 4, 8)),
-        "thalamus": ((10, 4, 0), (14, 14, 6)),
-        "cerebellum": ((12, 46, -44), (26, 58, -34)),
-        "lobe": ((0, 0, 0), (0, 0, 0)),
-    }[place]
+    low, high, radii = CLOTS[rng.choice(len(CLOTS), p=[0.35, 0.15, 0.08, 0.42])]
     x, y, z = rng.uniform(low, high).tolist()
-    if place == "lobe":
+    if not x:  # a lobe
         share = rng.uniform(0.58, 0.78)
         x, y, z = (share * c for c in head.surface(rng.uniform(-65, 65), rng.uniform(-5, 50), 1))
-    radius = rng.uniform(*{"ganglia": (11, 24), "thalamus": (9, 15), "cerebellum": (9, 16), "lobe": (10, 24)}[place])
+    radius = rng.uniform(*radii)
     a, b, c = (radius * np.exp(rng.normal(0, 0.2, 3).clip(-0.4, 0.4))).tolist()
     rough, rim, hu = rng.uniform([0.06 * radius, 4, 60], [0.16 * radius, 9, 82]).tolist()
     return Clot(Ball((x * float(rng.choice([-1, 1])), y, z), (a, b, c)), rough, rim, hu)
@@ -599,7 +601,8 @@ def _draw_film(rng: np.random.Generator, head: Head) -> Film:
 
 def _draw_lesions(rng: np.random.Generator, head: Head, subtypes: Sequence[str]) -> Lesions:
     """Draw the haemorrhages of a series; each subtype has a stream of its own, whatever else the series holds."""
-    stream = dict(zip(SUBTYPES, rng.spawn(len(SUBTYPES)), strict=True))
+    seeds = rng.integers(2**63, size=len(SUBTYPES)).tolist()  # spawn() would change what the next call draws
+    stream = {name: np.random.default_rng(value) for name, value in zip(SUBTYPES, seeds, strict=True)}
     layers = []
     if "epidural" in subtypes:
         layers.append(_draw_epidural(stream["epidural"], head))

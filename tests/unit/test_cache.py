@@ -9,7 +9,6 @@ import numpy as np
 import pydicom
 import pytest
 import torch
-from dicom_factory import slice_elements, write_dicom
 from PIL import Image
 
 from ich import cache as module
@@ -18,6 +17,7 @@ from ich.dicom import DEFECTS, header_rows, inventory
 from ich.errors import InputError
 from ich.slices import build_manifest
 from ich.windowing import slice_to_image
+from tests.unit.dicom_factory import slice_elements, write_dicom
 
 WINDOWS = [{"name": "bone", "level": 600, "width": 2800}, {"name": "subdural", "level": 80, "width": 200}]
 LEVELS = [(600, 2800), (80, 200)]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ich.errors import InputError
@@ -83,6 +83,7 @@ def test_values_types_and_order(read):
 names = st.text("0123456789abcdef", min_size=1, max_size=9).map("ID_{}".format)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(names, st.sets(st.sampled_from(SUBTYPES)), min_size=1, max_size=8), st.randoms(), st.data())
 def test_equal_to_a_plain_reading_in_any_order_of_rows(tmp_path_factory, slices, random, data):
     rows = rows_of(*slices.items())

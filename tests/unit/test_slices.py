@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ich.dicom import HEADER_SCHEMA, header_rows, inventory, read_hu
@@ -261,6 +261,7 @@ def test_nothing_usable():
         manifest(rows)
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_every_file_is_in_one_of_the_two_tables_whatever_the_order(data):
     count = data.draw(st.integers(1, 12))

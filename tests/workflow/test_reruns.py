@@ -1,7 +1,9 @@
 """What reruns when: each line of the table in docs/reruns.md, proved by the jobs of a dry run."""
 
+import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -86,7 +88,8 @@ def test_a_change_of_the_split_reruns_the_cohort_and_what_follows(finished, chan
 
 
 def test_a_new_label_file_reruns_the_cohort_and_what_follows(finished, kept):
-    (kept / "data/tiny/stage_2_train.csv").touch()
+    with (kept / "data/tiny/stage_2_train.csv").open("a") as file:
+        file.write("ID_000000000_any,0\n")
     assert finished.plan() == {"labels"} | EVERYTHING_AFTER_COHORT
 
 
@@ -157,17 +160,21 @@ def test_touching_code_or_a_checkout_over_results_reruns_nothing(finished, kept,
         (clone / name).unlink(missing_ok=True)
         (clone / name).symlink_to(kept / name)
     text = subprocess.run(
-        ["snakemake", "--cores", "1", "--configfile", "overlay.yaml", "--dry-run"],
+        [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "overlay.yaml", "--dry-run"],
         cwd=clone, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert "Nothing to be done" in text
 
 
 def test_a_change_of_the_dicom_source_reruns_everything_after_it(finished, kept):
+    own = {"data": {"synthetic": None}}  # a folder that the pipeline did not make is judged by its own time
     folder = kept / "data/tiny/stage_2_train"
+    (folder / ".snakemake_timestamp").unlink()
+    os.utime(folder, ns=(0, 0))
+    assert not finished.plan(over=own) & {"inventory", "cohort", *of("train", *EXPERIMENTS)}
     added = folder / "ID_000000000.dcm"
     added.write_bytes(b"not DICOM")
-    planned = finished.plan()
+    planned = finished.plan(over=own)
     added.unlink()
     assert planned >= {"inventory", "slices", *of("headers", *SHARDS)} | EVERYTHING_AFTER_COHORT
     assert "labels" not in planned
@@ -175,12 +182,11 @@ def test_a_change_of_the_dicom_source_reruns_everything_after_it(finished, kept)
 
 @pytest.fixture
 def kept(finished, tmp_path):
-    """The project's folder. After the test its code and the times of its data are as they were."""
-    import os
-
+    """The project's folder. After the test its code, labels and the times of its data are as they were."""
     folder = finished.folder
-    code = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0] in CODE]
-    contents = {path: path.read_bytes() for path in code}
+    small = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0] in CODE]
+    small += [*folder.glob("data/tiny/*.csv"), *folder.glob("data/tiny/*/.snakemake_timestamp")]
+    contents = {path: path.read_bytes() for path in small}
     data = folder / "data"
     times = {path: path.stat() for path in [data, *data.rglob("*")]}
     yield folder
