@@ -33,7 +33,7 @@ from ich.errors import InputError
 from ich.files import write_text
 from ich.labels import CLASSES, SUBTYPES
 
-LABEL_AREA = 40.0  # mm²: a slice bears a label where blood of that kind covers as much; less, no reader would call
+LABEL_AREA = 60.0  # mm²: a slice bears a label where blood of that kind covers as much; less, no reader would call
 
 # How often each combination of subtypes occurs among 674,258 slices of the RSNA data (order of SUBTYPES).
 COMBINATIONS = {
@@ -395,14 +395,14 @@ def _coronal(y: np.ndarray, z: np.ndarray) -> np.ndarray:
     return y + 38 - 0.29 * z
 
 
-def _lambdoid(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _lambdoid(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Distance before the lambdoid suture."""
-    return 76 - 0.5 * abs(x) - y
+    return 72 - 0.5 * abs(x) + 0.3 * z - y
 
 
 def _suture(bone: str, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Distance from the sutures that bound a bone of the vault; positive inside the bone."""
-    coronal, lambdoid = _coronal(y, z), _lambdoid(x, y)
+    coronal, lambdoid = _coronal(y, z), _lambdoid(x, y, z)
     if bone == "frontal":
         return np.minimum(-coronal, abs(x) - 2)
     if bone == "occipital":
@@ -549,23 +549,23 @@ class Lesions:
 CLOTS = (  # where the centre of a haematoma may lie, and its radius
     ((23, -14, -2), (29, 4, 8), (11, 24)),  # basal ganglia
     ((10, 4, 0), (14, 14, 6), (9, 15)),  # thalamus
-    ((12, 46, -44), (26, 58, -34), (9, 16)),  # cerebellum
+    ((12, 46, -36), (26, 58, -26), (9, 16)),  # cerebellum
     ((0, 0, 0), (0, 0, 0), (10, 24)),  # a lobe, anywhere
 )
 
 
 def _draw_epidural(rng: np.random.Generator, head: Head) -> Layer:
     bone = str(rng.choice(["temporoparietal", "frontal", "occipital"], p=[0.7, 0.2, 0.1]))
-    azimuth = {"temporoparietal": (-18, 32), "frontal": (-66, -50), "occipital": (62, 70)}[bone]
-    elevation = {"temporoparietal": (-2, 30), "frontal": (5, 30), "occipital": (-5, 12)}[bone]
+    azimuth = {"temporoparietal": (-16, 22), "frontal": (-66, -50), "occipital": (60, 72)}[bone]
+    elevation = {"temporoparietal": (-2, 30), "frontal": (5, 30), "occipital": (-22, -4)}[bone]
     centre = head.surface(rng.uniform(*azimuth), rng.uniform(*elevation), rng.choice([-1, 1]))
-    radius, thickness, hu = rng.uniform([26, 13, 62], [38, 28, 80]).tolist()
+    radius, thickness, hu = rng.uniform([26, 14, 66], [38, 28, 86]).tolist()
     return Layer("epidural", centre, radius, thickness, bone, hu)
 
 
 def _draw_subdural(rng: np.random.Generator, head: Head) -> Layer:
     centre = head.surface(rng.uniform(-40, 45), rng.uniform(0, 42), rng.choice([-1, 1]))
-    radius, thickness, hu = rng.uniform([30, 7, 60], [72, 18, 80]).tolist()
+    radius, thickness, hu = rng.uniform([32, 8, 64], [72, 18, 86]).tolist()
     return Layer("subdural", centre, radius, thickness, "", hu)
 
 
@@ -577,12 +577,12 @@ def _draw_clot(rng: np.random.Generator, head: Head) -> Clot:
         x, y, z = (share * c for c in head.surface(rng.uniform(-65, 65), rng.uniform(-5, 50), 1))
     radius = rng.uniform(*radii)
     a, b, c = (radius * np.exp(rng.normal(0, 0.2, 3).clip(-0.4, 0.4))).tolist()
-    rough, rim, hu = rng.uniform([0.06 * radius, 4, 60], [0.16 * radius, 9, 82]).tolist()
+    rough, rim, hu = rng.uniform([0.06 * radius, 4, 64], [0.16 * radius, 9, 88]).tolist()
     return Clot(Ball((x * float(rng.choice([-1, 1])), y, z), (a, b, c)), rough, rim, hu)
 
 
 def _draw_flood(rng: np.random.Generator) -> Flood:
-    level, grow, hu = rng.uniform([8, 1.5, 60], [28, 3.2, 80]).tolist()
+    level, grow, hu = rng.uniform([4, 1.8, 64], [26, 3.4, 86]).tolist()
     if rng.random() < 0.6:
         return Flood(level, 0, grow, hu)
     return Flood(-FAR, float(rng.choice([-1, 0, 1])), grow, hu)
@@ -595,7 +595,7 @@ def _draw_film(rng: np.random.Generator, head: Head) -> Film:
     else:  # trauma: the convexity
         x, y, z = (0.85 * c for c in head.surface(rng.uniform(-60, 60), rng.uniform(5, 45), rng.choice([-1, 1])))
         radius = rng.uniform(26, 48)
-    grow, hu = rng.uniform([1.2, 66], [2.0, 84]).tolist()
+    grow, hu = rng.uniform([1.4, 70], [2.2, 88]).tolist()
     return Film((x, y, z), float(radius), grow, hu)
 
 
@@ -825,9 +825,9 @@ def _around(head: Head, grid: Grid, p: Points, shell: Shell) -> tuple[np.ndarray
     side, cells, lumps, grain = abs(x), head.cells(grid), head.lumps(grid), head.grain(grid)[0]
     bone = abs((shell.inner + shell.outer) / (shell.inner - shell.outer)).mean(0)  # 0 in the diploe, 1 on the tables
     bone = _blend(head.diploe, head.cortical, _ramp((bone - 0.35) / 0.45)) * (1 + 0.1 * grain)
-    seams = _sheet(_coronal(y, z) + 1.2 * cells, 0.4, 1.0) + _sheet(_lambdoid(x, y) + 1.5 * cells, 0.4, 1.0)
+    seams = _sheet(_coronal(y, z) + 1.2 * cells, 0.4, 1.0) + _sheet(_lambdoid(x, y, z) + 1.5 * cells, 0.4, 1.0)
     bone = _blend(bone, 250, 0.7 * _ramp(seams) * (z[0] > -15))
-    soft = FAT + 10 * lumps[0]
+    soft = FAT + 6 * lumps[0]
     muscle = np.maximum(_union([TEMPORALIS], side, y, z), shell.skin + 5)
     if shell.base is not None:
         bone = _blend(bone, 900 + 120 * grain, cover(-shell.base))
@@ -923,11 +923,11 @@ class Scan:
         count, self.size = len(series.image_ids), series.size
         self.pixel = rng.uniform(215, 260) / series.size  # mm
         self.spacing = float(np.clip(rng.uniform(160, 190) / count, 2.5, 6.5))  # mm, along the normal of the slices
-        self.levels = rng.normal(10, 4) + self.spacing * (np.arange(count) - (count - 1) / 2)
-        if series.repeated:
-            self.levels[1] = self.levels[0]
+        steps = np.arange(count) - (count - 1) / 2
+        steps[1:] -= series.repeated
+        self.levels = rng.normal(6, 3) + self.spacing * steps  # z in the head, mm
         self.tilt = math.radians(rng.uniform(4, 18)) if rng.random() < 0.91 else 0.0
-        self.rotation = _rotation(*np.radians(rng.normal(0, [3.5, 2.5, 6])).tolist())
+        self.rotation = _rotation(*np.radians(rng.normal(0, [3, 2.5, 5])).tolist())
         self.offset = rng.normal([0, -6], 5).tolist()  # mm, of the middle of the image from that of the head
         self.origin = rng.uniform(-150, 250)  # z of the head in the scanner's coordinates
         self.window = list(WINDOWS)[rng.choice(len(WINDOWS), p=list(WINDOWS.values()))]
@@ -956,7 +956,8 @@ class Scan:
     def _tile(self, rng: np.random.Generator) -> np.ndarray:
         """Noise of variance 1 with the spectrum that a smooth reconstruction kernel leaves.
 
-        At 0.49 mm the correlation of pixels at a distance of 1, 2 and 3 is 0.6, 0.05 and -0.15, as in real slices.
+        At 0.49 mm, and with structures of more than 3 pixels taken out, the correlation of pixels at a distance of 1,
+        2 and 3 is 0.6, 0.05 and -0.15, as it is in the flat regions of real slices.
         """
         white = rng.standard_normal((self.size, self.size), dtype=np.float32)
         down, across = np.fft.fftfreq(self.size, self.pixel)[:, None], np.fft.rfftfreq(self.size, self.pixel)
@@ -1140,7 +1141,7 @@ def _stored(hu: np.ndarray, family: Family) -> np.ndarray:
     if family.wraps:
         return (np.rint(np.clip(hu, -1000, 3095)).astype(np.int32) % 4096).astype("<u2")
     lowest = -(2 ** (family.bits - 1)) if family.signed else 0
-    stored = np.clip(np.rint(hu - family.intercept), lowest, lowest + 2**family.bits - 1)
+    stored = np.clip(np.rint(hu) - family.intercept, lowest, lowest + 2**family.bits - 1)
     return stored.astype("<i2" if family.signed else "<u2")
 
 

@@ -2,5 +2,5 @@
 
 import os
 
-# Tests run side by side: threads that wait in a loop for each other would hold up those of other tests.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Tests run side by side: threads that wait for each other in a long loop would hold up those of other tests.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")

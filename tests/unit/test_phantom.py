@@ -39,7 +39,7 @@ ELEMENTS = [  # of the RSNA data: exactly these, in the order of their tags
     "PixelData",
 ]
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # as in the real data
-SETTINGS = dict(patients=42, slices=(6, 9), size=64, prevalence=0.5, seed=3)
+SETTINGS = {"patients": 42, "slices": (6, 9), "size": 64, "prevalence": 0.5, "seed": 3}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def decode(file):
 
 
 def test_same_seed_same_bytes_whatever_the_number_of_processes(tmp_path):
-    settings = dict(patients=5, slices=(4, 6), size=48, prevalence=0.6)
+    settings = {"patients": 5, "slices": (4, 6), "size": 48, "prevalence": 0.6}
     phantom.generate(tmp_path / "one", seed=1, **settings)
     phantom.generate(tmp_path / "two", seed=1, processes=2, **settings)
     phantom.generate(tmp_path / "other", seed=2, **settings)
@@ -151,9 +151,10 @@ def test_every_pixel_family_occurs_and_holds_the_same_head(files):
 def test_padding_lies_outside_the_circle_of_signed_files_only(files):
     corners = defaultdict(set)
     for file in files.values():
-        corners[bool(file.PixelRepresentation)].add(int(decode(file)[0, 0]) - int(file.RescaleIntercept))
+        signed = bool(file.PixelRepresentation)
+        corners[signed].add(int(np.frombuffer(file.PixelData[:2], np.int16 if signed else np.uint16)[0]))
     assert {-2000, -1024} <= corners[True]
-    assert min(corners[False]) >= 0
+    assert not {-2000, -1024} & {value if value < 2**15 else value - 2**16 for value in corners[False]}
 
 
 def test_known_defects(files, rows):
@@ -238,8 +239,7 @@ def test_most_series_are_tilted_and_evenly_spaced_along_the_normal(files):
             along[file.SOPInstanceUID] = np.cross(x, y) @ [float(v) for v in file.ImagePositionPatient]
         steps = np.diff([along[image_id] for image_id in found.image_ids])
         spacing = phantom.Scan(found).spacing
-        np.testing.assert_allclose(steps[1:], spacing, atol=2e-3)
-        assert isclose(steps[0], 0 if found.repeated else spacing, abs_tol=2e-3)
+        np.testing.assert_allclose(steps, [0 if found.repeated else spacing, *[spacing] * (len(steps) - 1)], atol=2e-3)
 
 
 def anatomy(found, index):
@@ -255,11 +255,10 @@ def anatomy(found, index):
 
 
 def test_densities_of_air_tissues_and_skull():
-    for seed in range(4):
-        found = series(seed=seed, size=256)
+    for seed in range(3):
+        found = series(seed=seed)
         scan, grid, points, shell, brain, hu, _ = anatomy(found, 8)
-        inside = [d.max(0) for d in (shell.cavity, brain.ventricles, brain.sulci, brain.cortex, brain.infratentorial)]
-        cavity, ventricles, sulci, cortex, infratentorial = inside
+        cavity, ventricles, cortex = (d.max(0) for d in (shell.cavity, brain.ventricles, brain.cortex))
         deep = np.abs(points[0][0]) > 40  # beside the deep grey matter
         white = (cavity < -8) & (brain.cortex.min(0) > 2) & (brain.ventricles.min(0) > 7) & deep
         assert 20 < hu[white & (brain.infratentorial.min(0) > 3)].mean() < 30
@@ -269,7 +268,7 @@ def test_densities_of_air_tissues_and_skull():
         image, _ = phantom._head(scan.head, scan.lesions, grid, finer=False)
         assert (image[shell.skin.min(0) > 3] == -1000).all()
         fat = (shell.skin.max(0) < -3) & (shell.outer.min(0) > 1.5) & (shell.bone.min(0) > 1.5)
-        assert -110 < np.percentile(image[fat], 10) < -80
+        assert -115 < np.median(image[fat]) < -85
         skull = (shell.outer.max(0) < -1) & (shell.inner.min(0) > 1) & (shell.air.min(0) > 3)
         low, high = np.percentile(image[skull], [5, 99.5])
         assert 300 < low < high < 1900
@@ -280,15 +279,17 @@ def test_noise_has_the_spread_and_correlation_of_real_slices():
     hu, _ = scan.slice(13)
     air = (hu[:40, :40] + 1000)[scan.table[:40, :40] == 0]
     assert 1.5 < air.std() < 5
-    tile = scan.tiles[0]
-    lags = [(tile * np.roll(tile, lag, 1)).mean() for lag in (0, 1, 2, 3)]
-    np.testing.assert_allclose(lags, [1, 0.62, 0.05, -0.14], atol=0.1)
+    scan.pixel = 0.49
+    tile = scan._tile(np.random.default_rng(0))
+    tile = tile - ndimage.gaussian_filter(tile, 3)
+    lags = [(tile * np.roll(tile, lag, 1)).mean() / tile.var() for lag in (1, 2, 3)]
+    np.testing.assert_allclose(lags, [0.62, 0.05, -0.15], atol=0.03)
 
 
 @pytest.mark.parametrize("subtype", SUBTYPES)
 def test_blood_is_as_dense_as_acute_blood(subtype):
-    for seed in range(3):
-        hu, masks = phantom.volume(series(subtype, seed=seed, size=256, slices=8))
+    for seed in range(2):
+        hu, masks = phantom.volume(series(subtype, seed=seed, slices=8))
         core = masks[:, SUBTYPES.index(subtype)]
         core = ndimage.binary_erosion(core, np.ones((1, 3, 3))) if subtype != "subarachnoid" else core
         assert 50 < np.median(hu[core]) < 90
@@ -301,7 +302,7 @@ def largest(subtype, seed):
     return anatomy(found, int(masks[:, SUBTYPES.index(subtype)].sum((1, 2)).argmax()))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_epidural_is_a_lens_on_the_skull_within_one_bone(seed):
     _, _, (x, y, z), shell, _, _, masks = largest("epidural", seed)
     mask = masks["epidural"]
@@ -310,7 +311,7 @@ def test_epidural_is_a_lens_on_the_skull_within_one_bone(seed):
     assert depth.min() < 1.5  # on its inner surface,
     assert 6 < depth.max() < 30  # and thick
     # One bone: blood lies on one side of the middle, the coronal and the lambdoid suture.
-    for suture in (x, phantom._coronal(y, z), phantom._lambdoid(x, y)):
+    for suture in (x, phantom._coronal(y, z), phantom._lambdoid(x, y, z)):
         assert len(np.unique(np.sign(suture.mean(0)[mask]))) == 1
     # Biconvex: thickest in the middle. The deep half takes up less of the skull than the shallow half.
     a, b = np.nonzero(mask)
@@ -322,7 +323,7 @@ def test_epidural_is_a_lens_on_the_skull_within_one_bone(seed):
 
 def test_subdural_is_a_crescent_that_crosses_sutures_but_not_the_middle():
     crossings = 0
-    for seed in range(6):
+    for seed in range(4):
         _, _, (x, y, z), shell, _, _, masks = largest("subdural", seed)
         mask = masks["subdural"]
         depth = -shell.inner.mean(0)[mask]
@@ -332,10 +333,10 @@ def test_subdural_is_a_crescent_that_crosses_sutures_but_not_the_middle():
         length = np.hypot(*(np.ptp(axis) for axis in np.nonzero(mask)))
         assert length > 3 * depth.max()
         crossings += len(np.unique(np.sign(phantom._coronal(y, z).mean(0)[mask]))) == 2
-    assert crossings >= 3
+    assert crossings >= 2
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_subarachnoid_lies_in_sulci_and_cisterns(seed):
     _, _, _, shell, brain, _, masks = largest("subarachnoid", seed)
     mask = masks["subarachnoid"]
@@ -347,7 +348,7 @@ def test_subarachnoid_lies_in_sulci_and_cisterns(seed):
 
 def test_intraventricular_fills_the_ventricles_up_to_a_level():
     levels = 0
-    for seed in range(8):
+    for seed in range(6):
         scan, grid, _, _, brain, _, masks = largest("intraventricular", seed)
         mask, within = masks["intraventricular"], brain.ventricles.mean(0) < 0
         assert (mask <= (brain.ventricles.mean(0) < 1)).all()
@@ -357,16 +358,16 @@ def test_intraventricular_fills_the_ventricles_up_to_a_level():
             levels += 1
             assert mask[lateral & (grid.down[:, None] > level + 1.5)].all()
             assert not mask[grid.down < level - 1.5].any()
-    assert 2 <= levels <= 7
+    assert 2 <= levels <= 5
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_intraparenchymal_is_a_rounded_clot_in_the_brain_with_oedema(seed):
-    scan, _, _, shell, brain, hu, masks = largest("intraparenchymal", seed)
+    _, _, _, _, brain, hu, masks = largest("intraparenchymal", seed)
     mask = masks["intraparenchymal"]
     assert brain.parenchyma.mean(0)[mask].max() < 1
     assert brain.ventricles.mean(0)[mask].min() > -1
-    parts, count = ndimage.label(mask)
+    parts, _ = ndimage.label(mask)
     assert np.bincount(parts.ravel())[1:].max() > 0.85 * mask.sum()
     radius = np.sqrt(mask.sum() / np.pi)
     assert ndimage.distance_transform_edt(mask).max() > 0.5 * radius
@@ -379,7 +380,7 @@ def test_intraparenchymal_is_a_rounded_clot_in_the_brain_with_oedema(seed):
 @pytest.mark.parametrize("subtype", SUBTYPES)
 def test_haemorrhages_run_over_neighbouring_slices(subtype):
     broken, shares = 0, []
-    for seed in range(8):
+    for seed in range(6):
         found = series(subtype, seed=100 + seed, slices=12)
         scan = phantom.Scan(found)
         present = [scan.labels(scan.slice(index)[1])[-1] for index in range(12)]
@@ -391,7 +392,7 @@ def test_haemorrhages_run_over_neighbouring_slices(subtype):
 
 
 def test_nothing_that_exists_is_overwritten(tmp_path):
-    settings = dict(patients=2, slices=(3, 3), size=32, prevalence=0.5, seed=0)
+    settings = {"patients": 2, "slices": (3, 3), "size": 32, "prevalence": 0.5, "seed": 0}
     phantom.generate(tmp_path, labels="my.csv", dicom="my", **settings)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my", "my.csv"]
     with pytest.raises(InputError, match=r"my.csv or .*my is there already"):
@@ -402,7 +403,7 @@ def test_nothing_that_exists_is_overwritten(tmp_path):
 
 
 def test_an_interrupted_run_leaves_nothing_under_the_final_names_and_can_be_repeated(tmp_path, monkeypatch):
-    settings = dict(patients=2, slices=(3, 3), size=32, prevalence=0.5, seed=0)
+    settings = {"patients": 2, "slices": (3, 3), "size": 32, "prevalence": 0.5, "seed": 0}
     write = phantom._dicom
 
     def fail(series, scan, index, hu):
@@ -416,7 +417,8 @@ def test_an_interrupted_run_leaves_nothing_under_the_final_names_and_can_be_repe
     assert not (tmp_path / "stage_2_train").exists()
     assert not (tmp_path / "stage_2_train.csv").exists()
     phantom.generate(tmp_path, **settings)
-    assert len(list((tmp_path / "stage_2_train").iterdir())) == 6
+    phantom.generate(tmp_path / "undisturbed", **settings)
+    assert contents(tmp_path / "stage_2_train") == contents(tmp_path / "undisturbed" / "stage_2_train")
 
 
 @pytest.mark.parametrize("slices", [(5, 4), (1, 3)])

@@ -8,8 +8,9 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 # The scripts, processes of their own, import the package that stands beside this workflow and no other.
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.getenv("PYTHONPATH")])))
-# Threads that wait in a loop for each other make a step 20 times as long when cores are shared; let them sleep.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# By default PyTorch's threads wait for each other in a long loop, which makes a step 20 times as long when other
+# processes share the cores; with a short one they soon sleep (docs/decisions.md has the figures).
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from ich.config import canonical, parse as parse_config
 from ich.errors import InputError
