@@ -10,7 +10,6 @@ Snakemake's benchmark of each job says; the sizes are 10 thousand, 100 thousand 
 import argparse
 import io
 import os
-import resource
 import shutil
 import subprocess
 import sys
