@@ -28,11 +28,25 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 
 
+# Every artifact is a target, so that a missing one is noticed even where nothing that follows needs to be made.
 rule all:
     default_target: True
     input:
-        "<results>/report/index.html",
-        "<results>/comparison/table.csv",
+        rules.inventory.output,
+        rules.labels.output,
+        rules.slices.output,
+        rules.cohort.output,
+        rules.quarantine.output,
+        expand(rules.headers.output, shard=SHARDS),
+        expand(rules.cache.output, cache=CONFIG.used_caches(), shard=SHARDS),
+        expand(rules.train.output, experiment=CONFIG.experiments),
+        expand(rules.predict.output, experiment=CONFIG.experiments, part=PARTS),
+        expand(rules.evaluate.output, experiment=CONFIG.experiments),
+        expand(rules.curves.output, experiment=CONFIG.experiments),
+        rules.describe.output,
+        rules.montage.output,
+        rules.compare.output,
+        rules.report.output,
     localrule: True
 
 

@@ -92,6 +92,7 @@ HEADER_SCHEMA = pa.schema(
         ("defect", pa.string()),  # empty, or a key of DEFECTS
     ]
 )
+_FOUND = HEADER_SCHEMA.names[len(INVENTORY_SCHEMA.names) :]
 _KEYWORDS = {
     "sop_instance_uid": "SOPInstanceUID",
     "modality": "Modality",
@@ -116,11 +117,11 @@ _KEYWORDS = {
     "rescale_intercept": "RescaleIntercept",
     "rescale_slope": "RescaleSlope",
 }
-_ELEMENTS = {name: Tag(keyword) for name, keyword in _KEYWORDS.items()}
-_KINDS = {name: HEADER_SCHEMA.field(name).type for name in _KEYWORDS}
+_ELEMENTS = {name: int(Tag(keyword)) for name, keyword in _KEYWORDS.items()}
+_TYPES = {pa.string(): str, pa.float64(): float, pa.int32(): int, _NUMBERS: list}
+_KINDS = {name: _TYPES[HEADER_SCHEMA.field(name).type] for name in _KEYWORDS}
 _TEXT_INTEGERS = {_ELEMENTS["number_of_frames"]}  # VR IS; the other integers are US
-_PIXEL_DATA = Tag("PixelData")
-_TAGS = [*_ELEMENTS.values(), _PIXEL_DATA]
+_PIXEL_DATA = int(Tag("PixelData"))
 _LARGE = 1024  # bytes: longer values, the pixels, are passed over when a header is read
 _COS_45 = sqrt(0.5)
 # GDCM, the first choice of pydicom, ends the whole process when such pixels are damaged.
@@ -279,9 +280,10 @@ def header_rows(files: pd.DataFrame) -> pd.DataFrame:
         for BitsStored and HighBit, which then have their usual values. Integers stay integers beside nulls.
     """
     with _quiet():
-        found = [_header(file) for file in files.itertuples(index=False)]
+        # Tuples: to keep a dict for each file costs memory and time.
+        found = [tuple(map(_header(file).get, _FOUND)) for file in files.itertuples(index=False)]
     columns = {name: files[name] for name in INVENTORY_SCHEMA.names}
-    columns |= {name: [row.get(name) for row in found] for name in HEADER_SCHEMA.names if name not in columns}
+    columns |= {name: [row[place] for row in found] for place, name in enumerate(_FOUND)}
     return pa.Table.from_pydict(columns, schema=HEADER_SCHEMA).to_pandas(integer_object_nulls=True)
 
 
@@ -319,10 +321,11 @@ def _header(file: Any) -> dict[str, Any]:
 def _parse(file: Any) -> dict[str, Any]:
     source = file.location if file.method == -1 else BytesIO(read_bytes(file))
     try:
-        dataset = pydicom.dcmread(source, defer_size=_LARGE, specific_tags=_TAGS)
+        dataset = pydicom.dcmread(source, defer_size=_LARGE)
     except OSError as error:
         raise Defect("unreadable file") from error
-    elements: dict[int, Any] = {tag: dataset.get_item(tag, keep_deferred=True) for tag in dataset.keys()}  # noqa: SIM118 (iterating gives elements)
+    # Raw elements; by plain integers, since pydicom's tags compare slowly.
+    elements: dict[int, Any] = {int(element.tag): element for element in dataset.values()}
     row = {name: _typed(elements.get(tag), _KINDS[name]) for name, tag in _ELEMENTS.items()}
     row["bits_stored"] = row["bits_stored"] or row["bits_allocated"]
     if row["high_bit"] is None and row["bits_stored"]:
@@ -343,7 +346,7 @@ def _parse(file: Any) -> dict[str, Any]:
     return row
 
 
-def _typed(element: Any, kind: pa.DataType) -> Any:
+def _typed(element: Any, kind: type) -> Any:
     """Give an element as the schema's type; null where it is absent, empty or no such value.
 
     Values are taken from their bytes: pydicom's own conversion takes longer than all else in reading a header.
@@ -351,12 +354,10 @@ def _typed(element: Any, kind: pa.DataType) -> Any:
     if element is None or not element.value:
         return None
     try:
-        if kind == pa.int32() and len(element.value) == 2 and element.tag not in _TEXT_INTEGERS:
+        if kind is int and len(element.value) == 2 and int(element.tag) not in _TEXT_INTEGERS:
             return int.from_bytes(element.value, "little" if element.is_little_endian else "big")
         text = element.value.decode("latin-1").strip("\0 ")
-        if kind == _NUMBERS:
-            return [float(each) for each in text.split("\\")]
-        return text if kind == pa.string() else float(text) if kind == pa.float64() else int(text)
+        return list(map(float, text.split("\\"))) if kind is list else kind(text)
     except ValueError:
         return None
 

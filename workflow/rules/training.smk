@@ -40,7 +40,6 @@ rule train:
         gpu=1,
     params:
         settings=training_settings,
-        initial_weights=lambda wildcards: CONFIG.experiments[wildcards.experiment].weights,
         code=code("train"),
     script:
         "../scripts/train.py"

@@ -1,5 +1,6 @@
 from ich import jobs
 from ich.cache import Cache
+from ich.data import readers
 from ich.files import read_json, read_parquet, write_parquet
 from ich.prediction import PREDICTIONS_SCHEMA, predict
 
@@ -9,7 +10,7 @@ predictions = predict(
     Cache(snakemake.input.images),
     snakemake.input.weights,
     read_json(snakemake.input.facts),
-    workers=snakemake.threads - 1,
+    workers=readers(snakemake.threads),
     threads=snakemake.threads,
 )
 write_parquet(predictions, snakemake.output[0], PREDICTIONS_SCHEMA)

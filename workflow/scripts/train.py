@@ -1,5 +1,6 @@
 from ich import jobs
 from ich.cache import Cache
+from ich.data import readers
 from ich.files import read_parquet
 from ich.training import save_model, train
 
@@ -10,7 +11,7 @@ trained = train(
     read_parquet(snakemake.input.cohort),
     cache,
     weights=snakemake.input.weights or None,
-    workers=snakemake.threads - 1,
+    workers=readers(snakemake.threads),
     threads=snakemake.threads,
     **snakemake.params.settings,
 )
@@ -19,7 +20,5 @@ save_model(
     weights=snakemake.output.weights,
     history=snakemake.output.history,
     facts=snakemake.output.facts,
-    settings=snakemake.params.settings,
-    initial_weights=snakemake.params.initial_weights,
     code=snakemake.params.code,
 )
