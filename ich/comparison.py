@@ -2,31 +2,44 @@
 
 import html
 import math
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from string import ascii_lowercase
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ich import paper
-from ich.labels import CLASSES, SUBTYPES
+from ich.labels import SUBTYPES
+from ich.metrics import kaggle_log_loss
 
-TABLE_COLUMNS = ["quantity", "column", "source", "value", "lower", "upper", "text", "note"]
-CLASS_METRICS = ("accuracy", "log_loss", "roc_auc", "average_precision", "pr_auc_trapezoid", "brier", "threshold")
+TABLE_COLUMNS = ["quantity", "column", "source", "data", "value", "lower", "upper", "text", "reason", "notes"]
+CLASS_METRICS = (
+    "roc_auc", "average_precision", "pr_auc_trapezoid", "log_loss", "prior_log_loss", "accuracy",
+    "always_negative_accuracy", "brier", "threshold",
+)  # fmt: skip
 # Rows of the table that are metrics on test: what they are called, the metric and the class.
 _METRIC_ROWS = {
-    "Accuracy, mean of classes": ("accuracy", "mean"),
-    "Log loss, mean of classes": ("log_loss", "mean"),
-    "Log loss, `any` counted twice": ("log_loss", "kaggle"),
+    "Overall accuracy (mean of classes)": ("accuracy", "mean"),
+    "Average log loss (mean of classes)": ("log_loss", "mean"),
+    "Log loss, any counted twice": ("log_loss", "kaggle"),
     "ROC AUC, mean of classes": ("roc_auc", "mean"),
-    "ROC AUC of `any`": ("roc_auc", "any"),
-    "Average precision of `any`": ("average_precision", "any"),
-    "PR AUC (trapezoid) of `any`": ("pr_auc_trapezoid", "any"),
+    "ROC AUC of any": ("roc_auc", "any"),
+    "Average precision of any": ("average_precision", "any"),
+    "PR AUC (trapezoid) of any": ("pr_auc_trapezoid", "any"),
 }
+_BEST, _WORST = "Best subtype (ROC AUC)", "Worst subtype (ROC AUC)"
+_EPOCHS, _TIME, _DEVICE, _PARAMETERS = "Epoch kept, of epochs", "Training time", "Trained on", "Parameters"
+QUANTITIES = (*_METRIC_ROWS, _BEST, _WORST, _EPOCHS, _TIME, _DEVICE, _PARAMETERS)
+
+NO_MODEL = "no model"
 _BASELINES = {"accuracy": "always_negative_accuracy", "log_loss": "prior_log_loss"}
-_BEST, _WORST = "Best subtype by ROC AUC", "Worst subtype by ROC AUC"
-_TIME, _EPOCHS, _PARAMETERS = "Training time", "Epoch kept, of epochs", "Parameters"
-QUANTITIES = (*_METRIC_ROWS, _BEST, _WORST, _TIME, _EPOCHS, _PARAMETERS)
+_OWN = "test part of this run"
+_NOTHING_TO_RANK = "without a model there is nothing to rank and nothing to train"
+_NOT_PUBLISHED = "not published, or not among the published numbers that are kept here"
 
 
 def comparison(metrics: Mapping[str, pd.DataFrame], facts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -35,93 +48,135 @@ def comparison(metrics: Mapping[str, pd.DataFrame], facts: Mapping[str, Mapping[
     Parameters
     ----------
     metrics : mapping of experiment to DataFrame
-        As from `evaluation.evaluate`; the part `test` is shown.
+        As from `evaluation.evaluate`; the part `test` is shown, slice by slice.
     facts : mapping of experiment to mapping
         model.json of each.
 
     Returns
     -------
     DataFrame
-        `TABLE_COLUMNS`, a row a cell: source is experiment, baseline or paper; text is what a table shows; note is the
-        number of a note in `paper.NOTES`, or why the cell is empty.
+        `TABLE_COLUMNS`, a row a cell. source is experiment, baseline or paper; data is what was tested on; text is
+        what a table shows; reason says why a cell is empty or its interval incomplete; notes are keys of `paper.NOTES`,
+        separated by spaces. No value is missing without a reason.
     """
-    cells: list[dict[str, Any]] = []
-    for name, frame in metrics.items():
-        rows = frame[frame["part"] == "test"].set_index(["metric", "class"])
-        for quantity, key in _METRIC_ROWS.items():
-            cells.append(_cell(quantity, name, "experiment", **_value(rows, key)))
-        aucs = {each: rows["value"].get(("roc_auc", each), math.nan) for each in SUBTYPES}
-        cells += _extremes(name, "experiment", aucs)
-        known = facts[name]
-        seconds, epochs = known["seconds"], len(known["seconds_per_epoch"])
-        cells += [
-            _cell(_TIME, name, "experiment", seconds, text=duration(seconds)),
-            _cell(_EPOCHS, name, "experiment", known["best_epoch"], text=f"{known['best_epoch']} of {epochs}"),
-            _cell(
-                _PARAMETERS, name, "experiment", known["parameters"], text=f"{known['parameters'] / 1e6:.1f} million"
-            ),
-        ]
-    rows = next(iter(metrics.values())).query("part == 'test'").set_index(["metric", "class"])
-    for quantity, (metric, group) in _METRIC_ROWS.items():
-        if metric in _BASELINES:
-            cells.append(_cell(quantity, "no model", "baseline", **_value(rows, (_BASELINES[metric], group))))
-    for name, published in paper.RESULTS.items():
-        cells += _published(f"{name} (paper)", published)
-    return pd.DataFrame(cells, columns=TABLE_COLUMNS)
+    tests = {name: frame[frame["part"] == "test"].set_index(["metric", "class"]) for name, frame in metrics.items()}
+    first = next(iter(tests.values()))
+    slices = int(first["n"].iloc[0])
+    published = paper.DATA + ("" if paper.is_test_set(slices) else ": another data set")
+    columns = [
+        *(
+            (name, "experiment", "test part of this run", _experiment(rows, facts[name]))
+            for name, rows in tests.items()
+        ),
+        (NO_MODEL, "baseline", "test part of this run", _baseline(first)),
+        *((f"{name} (paper)", "paper", published, _published(name)) for name in paper.RESULTS),
+        (f"{NO_MODEL} (paper)", "paper", published, _published_baseline()),
+    ]
+    return pd.DataFrame(
+        [
+            {"quantity": quantity, "column": column, "source": source, "data": data, **cells[quantity]}
+            for column, source, data, cells in columns
+            for quantity in QUANTITIES
+        ],
+        columns=TABLE_COLUMNS,
+    )
+
+
+def number(value: float, lower: float = math.nan, upper: float = math.nan) -> str:
+    """Write a measured value, and its interval if it has one, for a reader; a dash where there is none."""
+    if math.isnan(value):
+        return "–"
+    written = f"{value:.3f}" if math.isfinite(value) else "∞"
+    return written if math.isnan(lower) else f"{written} ({lower:.3f} to {upper:.3f})"
 
 
 def _cell(
-    quantity: str, column: str, source: str, value: float = math.nan, lower: float = math.nan, upper: float = math.nan,
-    text: str | None = None, note: str = "",
+    value: float = math.nan, lower: float = math.nan, upper: float = math.nan,
+    *, text: str | None = None, reason: str = "", notes: str = "",
 ) -> dict[str, Any]:  # fmt: skip
-    if text is None:
-        text = "–" if math.isnan(value) else f"{value:.3f}"
-        if not math.isnan(lower):
-            text += f" ({lower:.3f} to {upper:.3f})"
-    values = (quantity, column, source, value, lower, upper, text, note)
-    return dict(zip(TABLE_COLUMNS, values, strict=True))
+    text = number(value, lower, upper) if text is None else text
+    return {"value": value, "lower": lower, "upper": upper, "text": text, "reason": reason, "notes": notes}
 
 
-def _value(rows: pd.DataFrame, key: tuple[str, str]) -> dict[str, Any]:
-    if key not in rows.index:
-        return {"note": "not measured"}
+def _measured(rows: pd.DataFrame, key: tuple[str, str]) -> dict[str, Any]:
+    """Give the cell of a metric of a class."""
     row: Any = rows.loc[key]
-    return {name: float(row[name]) for name in ("value", "lower", "upper")} | {"note": _text(row["reason"])}
+    reason = row["reason"] if isinstance(row["reason"], str) else ""  # an empty one is NaN once it was a CSV file
+    return _cell(float(row["value"]), float(row["lower"]), float(row["upper"]), reason=reason)
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+def _experiment(rows: pd.DataFrame, known: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give the cells of an experiment."""
+    seconds, best, parameters = known["seconds"], known["best_epoch"], known["parameters"]
+    return (
+        {quantity: _measured(rows, key) for quantity, key in _METRIC_ROWS.items()}
+        | _extremes({name: rows["value"]["roc_auc", name] for name in SUBTYPES})
+        | {
+            _EPOCHS: _cell(best, text=f"{best} of {len(known['seconds_per_epoch'])}"),
+            _TIME: _cell(seconds, text=duration(seconds)),
+            _DEVICE: _cell(text=known["hardware"]["device"]),
+            _PARAMETERS: _cell(parameters, text=f"{parameters / 1e6:.1f} million"),
+        }
+    )
 
 
-def _extremes(column: str, source: str, aucs: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Give the cells of the best and the worst subtype."""
+def _baseline(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Give the cells of always saying no (accuracy) and always forecasting the prevalence of training (the others)."""
+    cells = dict.fromkeys(QUANTITIES, _cell(reason=_NOTHING_TO_RANK))
+    for quantity, (metric, group) in _METRIC_ROWS.items():
+        measured: Any = rows.loc[(metric, group)]
+        if metric in _BASELINES:
+            cells[quantity] = _measured(rows, (_BASELINES[metric], group))
+        elif metric == "roc_auc" and math.isfinite(measured["value"]):
+            cells[quantity] = _cell(0.5)  # by definition, of a forecast that is the same for every slice
+        elif metric == "average_precision" and math.isfinite(measured["value"]):
+            cells[quantity] = _cell(float(measured["positive"] / measured["n"]))
+    return cells
+
+
+def _published(name: str) -> dict[str, dict[str, Any]]:
+    """Give the cells of a model of the paper."""
+    model = paper.RESULTS[name]
+    cells = dict.fromkeys(QUANTITIES, _cell(reason=_NOT_PUBLISHED))
+    for quantity, key in _METRIC_ROWS.items():
+        value, notes = paper.published(name, *key)
+        if not math.isnan(value):
+            cells[quantity] = _cell(value, notes=notes)
+    return cells | {
+        **_extremes({group: paper.published(name, "roc_auc", group)[0] for group in SUBTYPES}),
+        _EPOCHS: _cell(model.epochs, text=f"{model.epochs} of {model.epochs}", notes="last"),
+        _TIME: _cell(reason=_NOT_PUBLISHED, notes="loading"),
+    }
+
+
+def _published_baseline() -> dict[str, dict[str, Any]]:
+    """Give the cells of no model on the paper's test set."""
+    losses = np.array(paper.PRIOR_LOG_LOSS)
+    values = {
+        ("accuracy", "mean"): float(np.mean(paper.ALWAYS_NEGATIVE_ACCURACY)),
+        ("log_loss", "mean"): float(losses.mean()),
+        ("log_loss", "kaggle"): float(kaggle_log_loss(losses)),
+        ("roc_auc", "mean"): 0.5,
+        ("roc_auc", "any"): 0.5,
+        ("average_precision", "any"): paper.PREVALENCE["test"][-1],
+    }
+    return dict.fromkeys(QUANTITIES, _cell(reason=_NOTHING_TO_RANK)) | {
+        quantity: _cell(values[key]) for quantity, key in _METRIC_ROWS.items() if key in values
+    }
+
+
+def _extremes(aucs: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """Give the cells of the best and the worst subtype, of those that have a value."""
     defined = {name: value for name, value in aucs.items() if not math.isnan(value)}
     if not defined:
-        return [_cell(quantity, column, source, note="no subtype has both labels") for quantity in (_BEST, _WORST)]
-    chosen = {_BEST: max(defined, key=defined.__getitem__), _WORST: min(defined, key=defined.__getitem__)}
-    return [
-        _cell(quantity, column, source, defined[name], text=f"{name} {defined[name]:.3f}")
-        for quantity, name in chosen.items()
-    ]
-
-
-def _published(column: str, published: paper.Published) -> list[dict[str, Any]]:
-    """Give the cells of a model of the paper."""
-    losses = np.array(published.log_loss)
-    values = {
-        ("accuracy", "mean"): published.mean_accuracy,
-        ("log_loss", "mean"): published.mean_log_loss,
-        ("log_loss", "kaggle"): float(np.average(losses, weights=[1, 1, 1, 1, 1, 2])),
-        ("roc_auc", "mean"): float(np.mean(published.roc_auc)),
-        ("roc_auc", "any"): published.roc_auc[-1],
-        ("pr_auc_trapezoid", "any"): published.pr_auc_trapezoid[-1],
+        return dict.fromkeys((_BEST, _WORST), _cell(reason="no subtype has both positive and negative slices"))
+    missing = [name for name in aucs if name not in defined]
+    reason = f"no value for {', '.join(missing)}" if missing else ""
+    best, worst = max(defined, key=defined.__getitem__), min(defined, key=defined.__getitem__)
+    return {
+        quantity: _cell(defined[name], text=f"{name} {defined[name]:.3f}", reason=reason)
+        for quantity, name in ((_BEST, best), (_WORST, worst))
     }
-    cells = [
-        _cell(quantity, column, "paper", values[key], note=str(published.notes.get(key, "")))
-        for quantity, key in _METRIC_ROWS.items()
-        if key in values
-    ]
-    return cells + _extremes(column, "paper", dict(zip(SUBTYPES, published.roc_auc[:-1], strict=True)))
 
 
 def duration(seconds: float) -> str:
@@ -129,12 +184,14 @@ def duration(seconds: float) -> str:
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {whole % 60:02d} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def by_class(metrics: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Give every metric of every class and experiment on test.
+    """Give every metric of every class and experiment on test, baselines included.
 
     Returns
     -------
@@ -149,120 +206,275 @@ def by_class(metrics: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[columns]
 
 
-# ---- the table as text
-
-
-def grid(table: pd.DataFrame) -> pd.DataFrame:
-    """Give the table as it is shown: a row a quantity, a column an experiment, baseline or model of the paper."""
-    marked = table["text"] + table["note"].map(lambda note: f" [{note}]" if note.isdigit() else "")
-    shown = table.assign(text=marked).pivot(index="quantity", columns="column", values="text")
-    return shown.reindex(index=list(QUANTITIES), columns=list(table["column"].unique())).fillna("–")
-
-
-def caption(synthetic: bool, slices: int, patients: int) -> str:
-    """Say what the table shows, and on which data."""
-    data = f"Test part of the {'synthetic' if synthetic else 'given'} data: {slices:,} slices of {patients:,} patients."
-    intervals = "In parentheses: intervals from a bootstrap by patient."
-    if synthetic:
-        return (
-            f"{data} {intervals} The paper's columns are of another data set, the RSNA 2019 test part: they cannot be "
-            "compared with columns of synthetic data."
+def caption(synthetic: bool, slices: int, patients: int, confidence: float | None = None) -> str:
+    """Say what the table shows, on which data, and what its intervals cover."""
+    source = "synthetic data" if synthetic else "data of this run"
+    first = (
+        f"Results slice by slice on the test part of the {source}: {slices:,} slices of {patients:,} patients. In "
+        f"parentheses: {'' if confidence is None else f'{confidence:.0%} '}intervals from a bootstrap by patient."
+    )
+    if synthetic or not paper.is_test_set(slices):
+        last = (
+            f"The paper's columns are of another data set, the {paper.DATA}, and cannot be compared with those of "
+            + ("synthetic data." if synthetic else "this run.")
         )
-    return f"{data} {intervals} The paper's columns are as published, of its own test part of the RSNA 2019 data."
+    else:
+        last = f"The paper's columns are as published, of its own run on the {paper.DATA}."
+    return f"{first} {last}"
+
+
+# ---- the table as text: each writer takes the cells of `comparison` and the caption
+
+
+class _Column(NamedTuple):
+    """A column as it is shown: its name, the data that it is of, and the marks of the notes on all of it."""
+
+    name: str
+    title: str
+    data: str
+    marks: list[str]
+
+
+def letters(reasons: Iterable[str]) -> dict[str, str]:
+    """Give each of the reasons that is not empty a letter, in order: a to z, then aa, bb."""
+    found = dict.fromkeys(reason for reason in reasons if reason)
+    return {reason: ascii_lowercase[place % 26] * (place // 26 + 1) for place, reason in enumerate(found)}
+
+
+def _columns(table: pd.DataFrame) -> list[_Column]:
+    """Give the columns in their order."""
+    columns = []
+    for name, source, data in table[["column", "source", "data"]].drop_duplicates().itertuples(index=False):
+        published = source == "paper"
+        title = name.removesuffix(" (paper)") if published else name
+        keys = [] if not published else ["computed"] if title == NO_MODEL else ["batches", "unlike"]
+        data = f"Published, {data}" if published else data.capitalize()
+        columns.append(_Column(name, title, data, [str(paper.note_number(key)) for key in keys]))
+    return columns
+
+
+def _rows(table: pd.DataFrame, columns: Sequence[_Column]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Give each quantity with its cells, and these with the marks of their notes and reasons."""
+    reasons = letters(table["reason"])
+    records: list[Any] = table.to_dict("records")
+    cells = {(cell["quantity"], cell["column"]): cell for cell in records}
+    for cell in cells.values():
+        cell["marks"] = [str(paper.note_number(key)) for key in cell["notes"].split()]
+        cell["marks"] += [reasons[cell["reason"]]] if cell["reason"] else []
+    for quantity in QUANTITIES:
+        yield quantity, [cells[quantity, column.name] for column in columns]
+
+
+def _notes(table: pd.DataFrame) -> tuple[dict[str, str], dict[str, str]]:
+    """Give by mark the reasons why cells are empty, and the notes on the paper's numbers."""
+    reasons = {mark: reason for reason, mark in letters(table["reason"]).items()}
+    return reasons, {str(place): note for place, note in enumerate(paper.NOTES.values(), start=1)}
 
 
 def to_markdown(table: pd.DataFrame, head: str) -> str:
-    """Write the table in Markdown, with its caption and notes."""
-    shown = grid(table)
-    lines = ["| | " + " | ".join(map(_markdown, shown.columns)) + " |", "|---|" + "---|" * len(shown.columns)]
-    lines += [f"| {_markdown(name)} | " + " | ".join(map(_markdown, row)) + " |" for name, row in _rows(shown)]
-    notes = [f"{number}. {note}" for number, note in enumerate(paper.NOTES, start=1)]
-    return "\n".join([head, "", *lines, "", "Notes on the paper's numbers:", "", *notes, ""])
+    """Write the table in Markdown, aligned for a terminal, with its caption and notes."""
+    columns = _columns(table)
+    reasons, notes = _notes(table)
 
+    def marked(text: str, marks: Sequence[str]) -> str:
+        return _markdown(text) + "".join(f" [{mark}]" for mark in marks)
 
-def _rows(shown: pd.DataFrame) -> list[tuple[str, list[str]]]:
-    return [(str(name), row.tolist()) for name, row in shown.iterrows()]
+    other = table["data"].str.endswith("another data set").any()
+    names = [
+        column.name.replace("(paper)", "(paper, another data set)") if other else column.name for column in columns
+    ]
+    rows = [["", *(marked(name, column.marks) for name, column in zip(names, columns, strict=True))]]
+    for quantity, cells in _rows(table, columns):
+        rows.append([quantity, *(marked(cell["text"], cell["marks"]) for cell in cells)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(
+        [
+            _markdown(head),
+            "",
+            *lines,
+            "",
+            *(f"- [{mark}] {_markdown(reason)}" for mark, reason in reasons.items()),
+            "",
+            "Notes on the paper's numbers:",
+            "",
+            *(f"{mark}. {_markdown(note)}" for mark, note in notes.items()),
+            "",
+            paper.CITATION,
+            "",
+        ]
+    )
 
 
 def _markdown(text: str) -> str:
-    return text.replace("|", "\\|")
+    """Escape what Markdown, or HTML in it, would take for its own."""
+    return re.sub(r"([\\|<>*`\[\]])", r"\\\1", " ".join(text.split()))
 
 
 def to_html(table: pd.DataFrame, head: str) -> str:
-    """Write the table as an HTML fragment; everything in it is escaped."""
-    shown = grid(table)
-    sources = table.groupby("column")["source"].first().to_dict()
-    header = "".join(f'<th scope="col" class="{sources[name]}">{_code(name)}</th>' for name in shown.columns)
-    body = "\n".join(
-        f'<tr><th scope="row">{_code(name)}</th>'
-        + "".join(f'<td class="{sources[column]}">{_code(cell)}</td>' for column, cell in zip(shown, row, strict=True))
-        + "</tr>"
-        for name, row in _rows(shown)
+    """Write the table with its caption and notes as an HTML fragment: everything escaped, in ASCII alone."""
+    columns = _columns(table)
+    groups = Counter(column.data for column in columns)
+    # A line separates what is of other data.
+    edges = ["", *(' class="edge"' if left.data != right.data else "" for left, right in pairwise(columns))]
+    lines = [
+        '<div class="scroll" tabindex="0" role="region" aria-label="Comparison table">',
+        f'<table class="comparison">\n<caption><span>{html.escape(head)}</span></caption>\n<thead>',
+        "<tr><td></td>"
+        + "".join(f'<th scope="colgroup" colspan="{size}">{html.escape(data)}</th>' for data, size in groups.items())
+        + "</tr>",
+        "<tr><td></td>"
+        + "".join(
+            f'<th scope="col"{edge}>{html.escape(column.title)}{_links(column.marks)}</th>'
+            for column, edge in zip(columns, edges, strict=True)
+        )
+        + "</tr>\n</thead>\n<tbody>",
+    ]
+    for quantity, cells in _rows(table, columns):
+        row = "".join(
+            f"<td{edge}>{_html_value(cell['text'], cell['marks'])}</td>"
+            for cell, edge in zip(cells, edges, strict=True)
+        )
+        lines.append(f'<tr><th scope="row">{quantity}</th>{row}</tr>')
+    reasons, notes = (
+        "".join(f'<li id="note-{mark}"><b>{mark}</b> {html.escape(text)}</li>\n' for mark, text in texts.items())
+        for texts in _notes(table)
     )
-    return (
-        f"<table>\n<caption>{html.escape(head)}</caption>\n<thead><tr><td></td>{header}</tr></thead>\n"
-        f"<tbody>\n{body}\n</tbody>\n</table>\n"
-    )
+    lines += [
+        "</tbody>\n</table>\n</div>",
+        f'<ul class="notes">\n{reasons}</ul>',
+        f'<h3>Notes on the paper\'s numbers</h3>\n<ul class="notes">\n{notes}</ul>',
+        f'<p class="citation">{html.escape(paper.CITATION)}</p>\n',
+    ]
+    return "\n".join(lines).encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
-def _code(text: str) -> str:
-    """Escape a text and set words between backticks as code."""
-    pieces = html.escape(text).split("`")
-    return "".join(f"<code>{piece}</code>" if number % 2 else piece for number, piece in enumerate(pieces))
+def _links(marks: Sequence[str]) -> str:
+    links = ", ".join(f'<a href="#note-{mark}">{mark}</a>' for mark in marks)
+    return f"<sup>{links}</sup>" if links else ""
+
+
+def _html_value(text: str, marks: Sequence[str]) -> str:
+    """Write a cell with its marks; its interval may go to a line of its own, but is not broken."""
+    value, _, interval = text.partition(" (")
+    end = f' <span class="interval">({html.escape(interval)}</span>' if interval else ""
+    return f"{html.escape(value)}{_links(marks)}{end}"
 
 
 def to_latex(table: pd.DataFrame, head: str) -> str:
-    """Write the table in LaTeX, for the package booktabs."""
-    shown = grid(table)
-    lines = [
-        "\\begin{table}",
-        f"\\caption{{{_latex(head)}}}",
-        f"\\begin{{tabular}}{{l{'r' * len(shown.columns)}}}",
-        "\\toprule",
-        " & ".join(["", *map(_latex, shown.columns)]) + " \\\\",
-        "\\midrule",
-        *(" & ".join(map(_latex, [name, *row])) + " \\\\" for name, row in _rows(shown)),
-        "\\bottomrule",
-        "\\end{tabular}",
-        "\\end{table}",
+    """Write the table in LaTeX, on its side, with its caption and notes."""
+    columns = _columns(table)
+    reasons, notes = _notes(table)
+    heads, rules, start = [""], "", 2
+    for data, size in Counter(column.data for column in columns).items():
+        heads.append(f"\\multicolumn{{{size}}}{{c}}{{{_latex(data)}}}")
+        rules += f"\\cmidrule(lr){{{start}-{start + size - 1}}}"
+        start += size
+    rows = [
+        [_latex(quantity), *(_latex_cell(cell["text"], cell["marks"]) for cell in cells)]
+        for quantity, cells in _rows(table, columns)
     ]
-    return "\n".join([*lines, *(f"% [{number}] {note}" for number, note in enumerate(paper.NOTES, start=1)), ""])
+    names = ["", *(_latex_cell(column.title, column.marks) for column in columns)]
+    return "\n".join(
+        [
+            "% \\usepackage{booktabs, graphicx, rotating}",
+            "\\begin{sidewaystable}",
+            "\\centering",
+            f"\\caption{{{_latex(head)}}}",
+            "\\label{tab:comparison}",
+            "\\resizebox{\\textwidth}{!}{%",
+            f"\\begin{{tabular}}{{l{'r' * len(columns)}}}",
+            "\\toprule",
+            _latex_row(heads),
+            rules,
+            _latex_row(names),
+            "\\midrule",
+            *map(_latex_row, rows),
+            "\\bottomrule",
+            "\\end{tabular}}",
+            "\\par\\medskip\\raggedright\\scriptsize",
+            *(f"\\textsuperscript{{{mark}}}~{_latex(text)}\\par" for mark, text in (reasons | notes).items()),
+            _latex(paper.CITATION),
+            "\\end{sidewaystable}",
+            "",
+        ]
+    )
+
+
+def _latex_row(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + " \\\\"
+
+
+def _latex_cell(text: str, marks: Sequence[str]) -> str:
+    """Write a cell with its marks; an interval goes to a line of its own."""
+    value, _, interval = text.partition(" (")
+    value = _latex(value) + (f"\\textsuperscript{{{','.join(marks)}}}" if marks else "")
+    return f"\\begin{{tabular}}[t]{{@{{}}r@{{}}}}{value}\\\\({_latex(interval)}\\end{{tabular}}" if interval else value
 
 
 _LATEX = {
     "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{", "}": "\\}",
-    "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "–": "--", "`": "",
+    "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}", ">": "\\textgreater{}",
+    "|": "\\textbar{}", "–": "--",
 }  # fmt: skip
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+# ---- the verdict
+
+_FEW = 100  # slices, a few scans: the bootstrap of so few patients is no guide
 
 
 def verdict(metrics: Mapping[str, pd.DataFrame], synthetic: bool) -> str:
-    """Say in two sentences what the test part tells, and no more than it does."""
-    losses = {
-        name: frame.query("part == 'test' and metric == 'log_loss' and `class` == 'mean'").iloc[0]
-        for name, frame in metrics.items()
-    }
-    ranked = sorted(losses, key=lambda name: losses[name]["value"])
-    shown = {name: f"{row['value']:.3f} ({row['lower']:.3f} to {row['upper']:.3f})" for name, row in losses.items()}
-    best = ranked[0]
-    if len(ranked) == 1:
-        first = f"{best} has a mean log loss of {shown[best]} on test."
-    else:
-        second = ranked[1]
-        apart = losses[best]["upper"] < losses[second]["lower"]
+    """Say in two sentences what the test part tells, and no more than it does.
+
+    The experiments are ordered by the mean log loss of the classes, which has a value on any test part.
+    """
+    losses = {name: _mean_log_loss(frame, "log_loss") for name, frame in metrics.items()}
+    first_frame = next(iter(metrics.values()))
+    slices = first_frame.loc[first_frame["part"] == "test", "n"].iloc[0]
+    best, *others = sorted(losses, key=lambda name: losses[name][0])
+    if others:
+        (value, _, upper), (next_value, next_lower, _) = losses[best], losses[others[0]]
+        if slices < _FEW:
+            remark = "these are too few slices to conclude from"
+        elif math.isnan(upper) or math.isnan(next_lower):
+            remark = "there are no intervals, so this order may be chance"
+        elif upper < next_lower:
+            remark = "their intervals do not overlap"
+        else:
+            remark = "their intervals overlap, so this order may be chance"
         first = (
-            f"{best} has the lowest mean log loss on test, {shown[best]}, before {second} with {shown[second]}; their "
-            f"intervals {'do not overlap' if apart else 'overlap, so that this order may be chance'}."
+            f"On {slices:,} test slices {best} has the lowest average log loss, {number(*losses[best])}, which is "
+            f"{next_value - value:.3f} below the {number(*losses[others[0]])} of {others[0]}; {remark}."
         )
-    prior = next(iter(metrics.values())).query("part == 'test' and metric == 'prior_log_loss' and `class` == 'mean'")
-    baseline = float(prior["value"].iloc[0])
-    last = f"Knowing the prevalence alone gives {baseline:.3f}"
+    else:
+        first = f"On {slices:,} test slices {best} has an average log loss of {number(*losses[best])}."
+
+    prior, _, _ = _mean_log_loss(first_frame, "prior_log_loss")
+    last = f"the {prior:.3f} that forecasting the prevalence of the training part gives"
+    below = [name for name, (_, _, upper) in losses.items() if upper < prior]
+    if slices < _FEW or any(math.isnan(upper) for _, _, upper in losses.values()):
+        last = f"To compare with: {last}"
+    elif 0 < len(below) < len(losses):
+        plural = len(below) > 1
+        names = " and ".join(below)
+        last = f"Only the interval{'s' * plural} of {names} {'lie' if plural else 'lies'} wholly below {last}"
+    else:
+        none, every = {
+            1: ("Its interval does not lie", "Its interval lies"),
+            2: ("The interval of neither lies", "The intervals of both lie"),
+        }.get(len(losses), ("The interval of none lies", "The intervals of all lie"))
+        last = f"{every if below else none} wholly below {last}"
     if synthetic:
-        return f"{first} {last}; the data is synthetic, and none of this says how well the models read patients' scans."
+        last += "; the data is synthetic, so none of this says how well the models read scans of patients"
     return f"{first} {last}."
 
 
-assert CLASSES[-1] == "any"  # `_published` and the challenge's weights rely on it
+def _mean_log_loss(frame: pd.DataFrame, metric: str) -> tuple[float, float, float]:
+    row = frame[(frame["part"] == "test") & (frame["metric"] == metric) & (frame["class"] == "mean")].iloc[0]
+    return float(row["value"]), float(row["lower"]), float(row["upper"])

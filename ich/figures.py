@@ -3,10 +3,11 @@
 Each function gives a matplotlib figure; `save` writes it as SVG and PNG, byte for byte the same from equal inputs.
 """
 
+import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
@@ -20,18 +21,37 @@ from ich.labels import CLASSES
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; one colour a class in every figure.
 COLOURS = dict(zip(CLASSES, ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#000000"), strict=True))
-SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# What is not a class has none of those colours. Parts: one hue, lighter and lighter, so that grey print will do.
+PART_COLOURS = dict(zip(PARTS, ("#33415C", "#7D8FB3", "#C3CCDF"), strict=True))
+# Experiments: Tol's muted palette without its greens; shapes tell them apart in grey print.
+SERIES = (("#332288", "o"), ("#AA4499", "s"), ("#88CCEE", "D"), ("#999933", "^"), ("#882255", "v"), ("#666666", "P"))
+INK, FAINT, ALERT = "#1C2024", "#8A939C", "#B00020"
 STYLE: Any = {
     "axes.axisbelow": True,
+    "axes.edgecolor": FAINT,
     "axes.grid": True,
+    "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
     "figure.constrained_layout.use": True,
     "font.size": 10,
-    "grid.alpha": 0.25,
+    "grid.color": "#E3E7EB",
+    "grid.linewidth": 0.8,
     "legend.frameon": False,
+    "legend.fontsize": 9,
+    "savefig.dpi": 150,
     "svg.hashsalt": "ich",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
 }
+_P = ParamSpec("_P")
 
 
 def save(figure: Figure, *paths: str | os.PathLike) -> None:
@@ -40,48 +60,31 @@ def save(figure: Figure, *paths: str | os.PathLike) -> None:
         kind = path.suffix[1:]
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
         with mpl.rc_context(STYLE), replacing(path) as partial:
-            figure.savefig(partial, format=kind, dpi=150, metadata=metadata)
+            figure.savefig(partial, format=kind, metadata=metadata)
+
+
+def _styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
+    """Draw with the figures' common style."""
+
+    @functools.wraps(draw)
+    def styled(*args: _P.args, **kwargs: _P.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return styled
 
 
 def _figure(width: float, height: float, synthetic: bool) -> Figure:
     """Make an empty figure, in inches, that says so if its data is synthetic."""
     figure = Figure(figsize=(width, height))
     if synthetic:
-        figure.supxlabel("Synthetic data", x=0.995, ha="right", fontsize=8, color="#B00020", fontweight="bold")
+        figure.supxlabel("Synthetic data", x=0.995, ha="right", fontsize=8, color=ALERT, fontweight="bold")
     return figure
 
 
-def _styled(draw):
-    """Draw with the figures' common style."""
-
-    def styled(*args: Any, **kwargs: Any) -> Figure:
-        with mpl.rc_context(STYLE):
-            return draw(*args, **kwargs)
-
-    styled.__doc__, styled.__name__ = draw.__doc__, draw.__name__
-    return styled
-
-
-def _bars(
-    axes: Axes, values: Mapping[str, Sequence[float]], groups: Sequence[str], errors: Mapping[str, Any] | None = None
-) -> np.ndarray:
-    """Draw grouped bars, a group for each of `groups` and in it a bar for each of `values`; the groups' centres."""
-    width = 0.8 / len(values)
-    centres = np.arange(len(groups), dtype=float)
-    for number, (name, heights) in enumerate(values.items()):
-        places = centres + (number - (len(values) - 1) / 2) * width
-        axes.bar(
-            places,
-            heights,
-            width * 0.94,
-            label=name,
-            color=SERIES_COLOURS[number % len(SERIES_COLOURS)],
-            yerr=None if errors is None else errors[name],
-            error_kw={"elinewidth": 1, "ecolor": "#444444", "capsize": 2},
-        )
-    axes.set_xticks(centres, groups, rotation=25, ha="right")
-    axes.grid(False, axis="x")
-    return centres
+def _test(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Give a metric's rows on test, by class."""
+    return metrics[(metrics["part"] == "test") & (metrics["metric"] == metric)].set_index("class")
 
 
 @_styled
@@ -98,13 +101,15 @@ def label_counts(counts: pd.DataFrame, *, synthetic: bool) -> Figure:
     figure = _figure(6.5, 3.4, synthetic)
     axes = figure.add_subplot()
     totals = counts.groupby("class")["positive"].sum().reindex(CLASSES)
-    bars = axes.barh(CLASSES, totals, color=[COLOURS[name] for name in CLASSES])
-    axes.bar_label(bars, [f"{count:,}" for count in totals], padding=4)
-    axes.invert_yaxis()
-    axes.margins(x=0.15)
-    axes.grid(False, axis="y")
     slices = counts.drop_duplicates("part")["slices"].sum()
-    axes.set(xlabel=f"slices with the label, of {slices:,}", title="Labels")
+    bars = axes.barh(CLASSES, totals, height=0.7, color=[COLOURS[name] for name in CLASSES])
+    axes.bar_label(bars, [f"{count:,} ({count / slices:.1%})" for count in totals], padding=4, fontsize=9)
+    axes.invert_yaxis()
+    axes.margins(x=0.24)
+    axes.grid(False, axis="y")
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set(xlabel="slices", title=f"Slices with each label, of {slices:,}")
     return figure
 
 
@@ -119,19 +124,27 @@ def prevalence(counts: pd.DataFrame, *, synthetic: bool) -> Figure:
     synthetic : bool
         Mark the figure.
     """
-    figure = _figure(7, 3.6, synthetic)
+    figure = _figure(6.5, 3.6, synthetic)
     axes = figure.add_subplot()
-    table = counts.pivot(index="part", columns="class", values="prevalence").loc[list(PARTS), list(CLASSES)] * 100
+    shares = counts.pivot(index="part", columns="class", values="prevalence").loc[list(PARTS), list(CLASSES)] * 100
     patients = counts.groupby("part")["patients"].first()
-    _bars(axes, {f"{part} ({patients[part]:,} patients)": [*table.loc[part]] for part in PARTS}, CLASSES)
+    centres = np.arange(len(CLASSES))
+    for place, (part, colour) in enumerate(PART_COLOURS.items()):
+        label = f"{part} ({patients[part]:,} patients)"
+        axes.bar(centres + (place - 1) * 0.27, shares.loc[part], 0.25, color=colour, label=label)
+    axes.set_xticks(centres, CLASSES, rotation=25, ha="right", rotation_mode="anchor")
+    axes.grid(False, axis="x")
     axes.set(ylabel="positive slices (%)", title="Prevalence by part")
-    axes.legend()
+    axes.legend(loc="upper left")
     return figure
 
 
 @_styled
 def metric_bars(metrics: Mapping[str, pd.DataFrame], *, synthetic: bool) -> Figure:
-    """Draw accuracy and log loss on test by class for each experiment, with the baselines (figure 3 of the paper).
+    """Draw accuracy and log loss on test by class for each experiment (figure 3 of the paper).
+
+    A marker is a value, the bar through it the interval, and the short line across it what no model would give: always
+    saying no, or forecasting the prevalence of the training part.
 
     Parameters
     ----------
@@ -140,34 +153,40 @@ def metric_bars(metrics: Mapping[str, pd.DataFrame], *, synthetic: bool) -> Figu
     synthetic : bool
         Mark the figure.
     """
-    figure = _figure(10, 4.2, synthetic)
-    panels = {
-        "accuracy": ("always_negative_accuracy", "always negative", "Accuracy"),
-        "log_loss": ("prior_log_loss", "prevalence of training", "Log loss"),
-    }
+    figure = _figure(10, 4.4, synthetic)
     groups = [*CLASSES, "mean"]
-    for axes, (metric, (baseline, baseline_name, title)) in zip(figure.subplots(1, 2), panels.items(), strict=True):
-        heights, errors = {}, {}
-        for name, frame in metrics.items():
-            rows = _test(frame, metric).reindex(groups)
-            heights[name] = rows["value"].tolist()
-            ends = [rows["value"] - rows["lower"], rows["upper"] - rows["value"]]
-            errors[name] = np.nan_to_num(np.clip(np.array(ends, dtype=float), 0, None))
-        centres = _bars(axes, heights, groups, errors)
+    centres = np.arange(len(groups), dtype=float)
+    panels = {
+        "accuracy": ("Accuracy", "always_negative_accuracy", "always saying no"),
+        "log_loss": ("Log loss", "prior_log_loss", "forecasting the prevalence of training"),
+    }
+    for axes, (metric, (title, baseline, meaning)) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         reference = _test(next(iter(metrics.values())), baseline).reindex(groups)["value"]
-        axes.hlines(reference, centres - 0.45, centres + 0.45, colors="#444444", linestyles="--", label=baseline_name)
-        axes.set_title(title)
-        if metric == "accuracy":
-            axes.set_ylim(top=1)
-            lowest = np.nanmin([*reference, *np.concatenate([*heights.values()])])
-            axes.set_ylim(bottom=max(0, np.floor(lowest * 10 - 1) / 10) if np.isfinite(lowest) else 0)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=2, fontsize=9)
+        for place, (name, frame) in enumerate(metrics.items()):
+            rows = _test(frame, metric).reindex(groups)
+            ends = np.array([rows["value"] - rows["lower"], rows["upper"] - rows["value"]], dtype=float)
+            colour, marker = SERIES[place % len(SERIES)]
+            axes.errorbar(
+                centres + (place - (len(metrics) - 1) / 2) * 0.7 / len(metrics),
+                rows["value"],
+                yerr=np.nan_to_num(ends).clip(0),
+                fmt=marker,
+                color=colour,
+                markersize=6,
+                elinewidth=1.6,
+                label=name,
+            )
+        axes.hlines(reference, centres - 0.4, centres + 0.4, colors=FAINT, linewidth=1.6, label=meaning, zorder=1.5)
+        axes.set_xticks(centres, groups, rotation=25, ha="right", rotation_mode="anchor")
+        axes.axvline(len(CLASSES) - 0.5, color=FAINT, linewidth=0.8)
+        axes.grid(False, axis="x")
+        axes.set(title=f"{title} on test", xlim=(-0.6, len(groups) - 0.4))
+        bottom, top = axes.get_ylim()
+        axes.set_ylim((bottom, min(top, 1.01)) if metric == "accuracy" else (0, top))
+        handles, labels = axes.get_legend_handles_labels()
+        last = {"handles": [*handles[1:], handles[0]], "labels": [*labels[1:], labels[0]]}  # what no model gives
+        axes.legend(**last, loc="upper center", bbox_to_anchor=(0.5, -0.27), ncols=2)
     return figure
-
-
-def _test(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
-    rows = metrics[(metrics["part"] == "test") & (metrics["metric"] == metric)]
-    return rows.set_index("class")
 
 
 @_styled
@@ -183,18 +202,20 @@ def roc(curves: pd.DataFrame, metrics: pd.DataFrame, *, title: str, synthetic: b
     synthetic : bool
         Mark the figure.
     """
-    figure = _figure(5.6, 5.4, synthetic)
+    figure = _figure(5.6, 6.2, synthetic)
     axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color="#888888", linestyle=":", linewidth=1)
-    _curves(axes, curves, "roc", _test(metrics, "roc_auc"), "AUC")
-    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC on test: {title}", aspect="equal")
-    axes.legend(loc="lower right", fontsize=9)
+    axes.plot([0, 1], [0, 1], color=FAINT, linestyle=":", linewidth=1.2)
+    _curves(axes, curves, "roc", _test(metrics, "roc_auc"))
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC on test: {title}")
+    _legend(axes, "area under the curve (interval)")
     return figure
 
 
 @_styled
 def precision_recall(curves: pd.DataFrame, metrics: pd.DataFrame, *, title: str, synthetic: bool) -> Figure:
     """Draw the precision-recall curves of an experiment on test, recall across (figure 5 of the paper).
+
+    A dotted line is the prevalence of its class: the precision of calling every slice positive.
 
     Parameters
     ----------
@@ -205,51 +226,75 @@ def precision_recall(curves: pd.DataFrame, metrics: pd.DataFrame, *, title: str,
     synthetic : bool
         Mark the figure.
     """
-    figure = _figure(5.6, 5.4, synthetic)
+    figure = _figure(5.6, 6.2, synthetic)
     axes = figure.add_subplot()
-    _curves(axes, curves, "pr", _test(metrics, "average_precision"), "AP")
-    axes.set(xlabel="recall", ylabel="precision", title=f"Precision and recall on test: {title}", aspect="equal")
-    axes.set(xlim=(0, 1.01), ylim=(0, 1.01))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9)
+    values = _test(metrics, "average_precision")
+    for name in CLASSES:
+        if np.isfinite(values["value"][name]):
+            share = values["positive"][name] / values["n"][name]
+            axes.axhline(share, color=COLOURS[name], linestyle=":", linewidth=1)
+    _curves(axes, curves, "pr", values)
+    axes.set(xlabel="recall", ylabel="precision", title=f"Precision and recall on test: {title}")
+    _legend(axes, "average precision (interval); dotted: prevalence")
     return figure
 
 
-def _curves(axes: Axes, curves: pd.DataFrame, kind: str, values: pd.DataFrame, short: str) -> None:
-    """Draw a curve a class; a class without one is named in the legend with a dash."""
+def _curves(axes: Axes, curves: pd.DataFrame, kind: str, values: pd.DataFrame) -> None:
+    """Draw a curve a class; the legend says the value of each, or why there is none."""
     for name in CLASSES:
         points = curves[(curves["part"] == "test") & (curves["curve"] == kind) & (curves["class"] == name)]
-        value = values["value"].get(name, np.nan)
-        label = f"{name} ({short} {value:.3f})" if np.isfinite(value) else f"{name} (–)"
-        axes.plot(points["x"], points["y"], color=COLOURS[name], linewidth=2 if name == "any" else 1.4, label=label)
+        row: Any = values.loc[name]
+        if np.isnan(row["value"]):
+            label = f"{name}: {row['reason']}"
+        elif np.isnan(row["lower"]):
+            label = f"{name} {row['value']:.3f}"
+        else:
+            label = f"{name} {row['value']:.3f} ({row['lower']:.3f} to {row['upper']:.3f})"
+        # `any` is drawn broad and below the others, which would be hidden where it runs with them.
+        broad: Any = {"linewidth": 3, "zorder": 1.9} if name == "any" else {"linewidth": 1.5}
+        axes.plot(points["x"], points["y"], color=COLOURS[name], label=label, **broad)
+
+
+def _legend(axes: Axes, title: str) -> None:
+    """Set a square plot of rates, with its legend below."""
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.47, -0.13), ncols=2, fontsize=8, title=title, title_fontsize=8,
+        columnspacing=1.2, handlelength=1.5,
+    )  # fmt: skip
 
 
 @_styled
 def montage(images: np.ndarray, captions: Sequence[str], windows: Sequence[str], *, synthetic: bool) -> Figure:
-    """Draw slices in their windows, a column a slice and a row a window.
+    """Draw slices in their windows, a row a slice and a column a window.
 
     Parameters
     ----------
     images : uint8 array [slice, channel, height, width]
     captions : sequence of str
-        One a slice.
+        One a slice. That of a class gives the slice the colour of the class.
     windows : sequence of str
         One a channel.
     synthetic : bool
         Mark the figure.
     """
-    figure = _figure(1.7 * len(images), 1.75 * len(windows) + 0.4, synthetic)
-    grid = figure.subplots(len(windows), len(images), squeeze=False)
-    for row, window in enumerate(windows):
-        for column, caption in enumerate(captions):
+    side = 2.0  # inches
+    figure = _figure(side * len(windows) + 0.4, side * len(images) + 0.4, synthetic)
+    engine: Any = figure.get_layout_engine()
+    engine.set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+    grid = figure.subplots(len(images), len(windows), squeeze=False)
+    for row, caption in enumerate(captions):
+        for column, window in enumerate(windows):
             axes = grid[row, column]
-            axes.imshow(images[column, row], cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+            axes.imshow(images[row, column], cmap="gray", vmin=0, vmax=255)
             axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
             axes.grid(False)
+            axes.spines[:].set_visible(False)
             if row == 0:
-                axes.set_title(caption, fontsize=9)
+                axes.set_title(window.replace("_", " "), loc="center", fontsize=10, fontweight="normal", pad=4)
             if column == 0:
-                axes.set_ylabel(window.replace("_", " "), fontsize=9)
+                axes.set_ylabel(caption, fontsize=10)
+                axes.spines["left"].set(visible=caption in COLOURS, color=COLOURS.get(caption), linewidth=5)
     return figure
 
 
@@ -268,18 +313,24 @@ def history(table: pd.DataFrame, best_epoch: int, *, title: str, synthetic: bool
     synthetic : bool
         Mark the figure.
     """
-    figure = _figure(8.5, 3.4, synthetic)
+    figure = _figure(9.5, 3.8, synthetic)
     loss, auc = figure.subplots(1, 2)
-    marker = "o" if len(table) < 25 else None
-    loss.plot(table["epoch"], table["train_loss"], marker=marker, color=SERIES_COLOURS[0], label="training, augmented")
-    loss.plot(table["epoch"], table["validation_loss"], marker=marker, color=SERIES_COLOURS[1], label="validation")
-    loss.set(xlabel="epoch", title=f"Loss: {title}")
+    dots = {"marker": "o", "markersize": 4} if len(table) < 25 else {}
+    epochs = table["epoch"]
+    loss.plot(epochs, table["train_loss"], color=PART_COLOURS["train"], label="training, augmented", **dots)
+    loss.plot(
+        epochs, table["validation_loss"], color=PART_COLOURS["validation"], linestyle="--", label="validation", **dots
+    )
     for name in CLASSES:
-        auc.plot(table["epoch"], table[f"validation_roc_auc_{name}"], color=COLOURS[name], linewidth=1, label=name)
-    auc.plot(table["epoch"], table["validation_roc_auc"], marker=marker, color="#666666", linewidth=2.4, label="mean")
-    auc.set(xlabel="epoch", title="ROC AUC on validation")
+        values = table[f"validation_roc_auc_{name}"]
+        label = name if values.notna().any() else f"{name} (no value)"
+        auc.plot(epochs, values, color=COLOURS[name], linewidth=1.4, label=label, **dots)
+    auc.plot(epochs, table["validation_roc_auc"], color=FAINT, linewidth=3.5, label="mean", zorder=1.5, **dots)
+    loss.set(title=f"Loss: {title}", ylim=(0, None))
+    auc.set(title=f"ROC AUC on validation: {title}")
     for axes in (loss, auc):
-        axes.axvline(best_epoch, color="#888888", linestyle=":", label="kept epoch")
+        axes.axvline(best_epoch, color=INK, linestyle=":", linewidth=1.2, label="epoch kept")
+        axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(fontsize=8, ncols=1 if axes is loss else 2)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=4, fontsize=8, columnspacing=1.2)
     return figure

@@ -1,8 +1,10 @@
-"""The page: one self-contained HTML file with every table and figure. It reads results and computes nothing."""
+"""The page: one self-contained HTML file with every table and figure. It reads results and measures nothing."""
 
 import base64
+import math
 import mimetypes
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ich import paper
+from ich.comparison import duration, letters, number
+from ich.labels import CLASSES
 
 _HERE = Path(__file__).parent
-_WIDE = ("history", "metrics", "montage")
+_PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -42,15 +46,84 @@ class Picture:
         return f"{Path(self.path).parent.name}_{Path(self.path).name}"
 
     @property
-    def wide(self) -> bool:
-        """Whether the figure has panels side by side and needs the page's width."""
-        return Path(self.path).stem in _WIDE
+    def kind(self) -> str:
+        """SVG or PNG."""
+        return Path(self.path).suffix[1:].upper()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, in pixels of the file's own scale: browsers keep the room free, and the page its shape."""
+        head = Path(self.path).read_bytes()[:2000]
+        if head.startswith(b"\x89PNG"):
+            return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+        found = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', head)
+        assert found, f"{self.path} is neither a PNG nor an SVG of matplotlib"
+        return round(float(found[1])), round(float(found[2]))
+
+    @property
+    def shape(self) -> str:
+        """Say whether the figure is wide or tall; the others stand two in a row."""
+        width, height = self.size
+        return "wide" if width > 2 * height else "tall" if height > 1.5 * width else ""
 
     @property
     def data(self) -> str:
         """The file as a data address, so that the page needs no other file."""
         kind = mimetypes.guess_type(Path(self.path).name)[0]
         return f"data:{kind};base64,{base64.b64encode(Path(self.path).read_bytes()).decode()}"
+
+
+_TITLES = {
+    "montage": "Slices as the models see them",
+    "label_counts": "Labels",
+    "prevalence": "Prevalence by part",
+    "metrics": "Accuracy and log loss by class",
+    "roc": "ROC curves",
+    "precision_recall": "Precision-recall curves",
+    "history": "Loss and ROC AUC by epoch",
+}
+
+
+def picture(path: str | Path, captions: str | Path) -> Picture:
+    """Give a figure of the results its title, with the experiment that it is of, and its caption.
+
+    Parameters
+    ----------
+    path : path
+        `metrics.svg`, or `evaluation/{experiment}/roc.svg`, and the like.
+    captions : path
+        The folder of captions; the figure's has its name and the suffix `.rst`.
+
+    Returns
+    -------
+    Picture
+    """
+    path = Path(path)
+    experiment = f" of {path.parent.name}" if path.parent.parent.name == "evaluation" else ""
+    caption = Path(captions, f"{path.stem}.rst").read_text(encoding="utf-8")
+    return Picture(path, _TITLES[path.stem] + experiment, " ".join(caption.split()))
+
+
+# The tables by class: metric, title, what is good; and the baseline's metric where there is one.
+_SCORES = (
+    ("roc_auc", "ROC AUC", "Higher is better; chance is 0.5.", ""),
+    ("average_precision", "Average precision", "Higher is better; chance is the prevalence.", ""),
+    ("brier", "Brier score", "Lower is better.", ""),
+    (
+        "pr_auc_trapezoid",
+        "PR AUC (trapezoid)",
+        "Kept to compare with the paper; average precision is the sound figure.",
+        "",
+    ),
+    (
+        "log_loss",
+        "Log loss",
+        "Lower is better. No model: forecasting the prevalence of the training part.",
+        "prior_log_loss",
+    ),
+    ("accuracy", "Accuracy", "Higher is better. No model: always saying no.", "always_negative_accuracy"),
+    ("threshold", "Threshold", "Probability from which on a slice is called positive; ∞ calls none.", ""),
+)
 
 
 def render(
@@ -96,32 +169,134 @@ def render(
     str
         HTML; the same from equal inputs.
     """
-    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
-    environment.filters |= {"number": _number, "count": _count}
-    reasons = quarantine.groupby(["stage", "reason"]).size().reset_index(name="slices")
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["count"] = "{:,}".format
+    slices = int(classes["n"].iloc[0])
     return environment.get_template("report.html").render(
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
         script=Markup((_HERE / "report.js").read_text(encoding="utf-8")),
         comparison=Markup(comparison),
         verdict=verdict,
-        classes=classes.to_dict("records"),
-        counts=counts.to_dict("records"),
+        scores=[*_scores(classes)],
+        slices=slices,
+        published=f"Published, {paper.DATA}" + ("" if paper.is_test_set(slices) else ": another data set"),
+        confidence=f"{configuration['evaluation']['confidence']:.0%}",
+        parts=_PARTS,
+        characteristics=[*_characteristics(counts, flow)],
         flow=flow,
-        reasons=reasons.to_dict("records"),
-        models=models,
+        excluded={
+            stage: [*quarantine.loc[quarantine["stage"] == stage, "reason"].value_counts().sort_index().items()]
+            for stage in ("headers", "slices", "cohort", "cache")
+        },
+        experiments=list(models),
+        training=[*_training(models)],
+        environment=[*_environment(models)],
         sections=sections,
         configuration=yaml.safe_dump(dict(configuration), sort_keys=True),
-        notes=paper.NOTES,
         citation=paper.CITATION,
         synthetic=synthetic,
     )
 
 
-def _number(value: float) -> str:
-    """Write a measured value for a reader; a dash where there is none."""
-    return "–" if pd.isna(value) else f"{value:.3f}"
+def _scores(classes: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Give a table for each metric: a row a class, a column an experiment, the baseline or a model of the paper."""
+    records: list[Any] = classes.to_dict("records")
+    rows = {(row["experiment"], row["metric"], row["class"]): row for row in records}
+    experiments = [*dict.fromkeys(row["experiment"] for row in records)]
+    for metric, title, remark, baseline in _SCORES:
+        groups = [group for experiment, each, group in rows if (experiment, each) == (experiments[0], metric)]
+        reasons = letters(_reason(rows[name, metric, group]) for group in groups for name in experiments)
+        published = not math.isnan(paper.published("ResNet18", metric, "any")[0])
+        table = []
+        for group in groups:
+            cells = [_cell(rows[name, metric, group], reasons) for name in experiments]
+            if baseline:
+                cells.append(_cell(rows[experiments[0], baseline, group], {}))
+            if published:
+                cells += [_published(*paper.published(model, metric, group)) for model in paper.RESULTS]
+            positive = rows[experiments[0], metric, group]["positive"]
+            table.append((group, "" if pd.isna(positive) else f"{int(positive):,}", cells))
+        yield {
+            "metric": metric,
+            "title": title,
+            "remark": remark,
+            "columns": [*experiments, *(["no model"] if baseline else [])],
+            "published": [*paper.RESULTS] if published else [],
+            "rows": table,
+            "reasons": {mark: reason for reason, mark in reasons.items()},
+        }
 
 
-def _count(value: float) -> str:
-    """Write a whole number for a reader; a dash where there is none."""
-    return "–" if pd.isna(value) else f"{int(value):,}"
+def _reason(row: Mapping[str, Any]) -> str:
+    return row["reason"] if isinstance(row["reason"], str) else ""  # an empty one is NaN once it was a CSV file
+
+
+def _cell(row: Mapping[str, Any], reasons: Mapping[str, str]) -> dict[str, Any]:
+    """Give what a cell shows, its value in full to sort by, and the mark of its reason."""
+    value, _, interval = number(row["value"], row["lower"], row["upper"]).partition(" (")
+    return {
+        "value": value,
+        "interval": interval and f"({interval}",
+        "sort": "" if math.isnan(row["value"]) else repr(float(row["value"])),
+        "mark": reasons.get(_reason(row), ""),
+        "notes": [],
+    }
+
+
+def _published(value: float, notes: str) -> dict[str, Any]:
+    """Give the cell of a value of the paper."""
+    cell = _cell({"value": value, "lower": math.nan, "upper": math.nan, "reason": ""}, {})
+    return cell | {"notes": [paper.note_number(key) for key in notes.split()]}
+
+
+def _characteristics(counts: pd.DataFrame, flow: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Give the rows of the table of the cohort: what is counted, in each part, and the paper's share."""
+    for size in ("patients", "series", "slices"):
+        yield size, [f"{flow[part][size]:,}" for part in _PARTS], []
+    records: list[Any] = counts.to_dict("records")
+    rows = {(row["part"], row["class"]): row for row in records}
+    for place, name in enumerate(CLASSES):
+        cells = [rows[part, name] for part in _PARTS]
+        ours = [f"{int(cell['positive']):,} ({cell['prevalence']:.1%})" for cell in cells]
+        yield name, ours, [f"{paper.PREVALENCE[part][place]:.1%}" for part in _PARTS]
+
+
+def _training(models: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """Give the rows of the table of training, of what model.json holds, a cell an experiment."""
+    yield "architecture", [model["model"] for model in models.values()]
+    yield "parameters", [f"{model['parameters']:,}" for model in models.values()]
+    settings = [model["configuration"] for model in models.values()]
+    yield "initial weights", [Path(each["weights"]).name if each["weights"] else "random" for each in settings]
+    yield "input", [f"{model['size']} × {model['size']} pixels" for model in models.values()]
+    yield "channels", [_windows(model["windows"]) for model in models.values()]
+    yield "trained on", [_trained_on(model, "train") for model in models.values()]
+    yield "validated on", [_trained_on(model, "validation") for model in models.values()]
+    yield "batch size", [f"{each['batch_size']} slices" for each in settings]
+    yield "optimiser", [_optimiser(each) for each in settings]
+    yield "epoch kept", [f"{each['best_epoch']} of {len(each['seconds_per_epoch'])}" for each in models.values()]
+    yield "time", [duration(model["seconds"]) for model in models.values()]
+    yield "seed", [f"{model['seed']}" for model in models.values()]
+
+
+def _windows(windows: Sequence[Mapping[str, Any]]) -> str:
+    named = (f"{each['name'].replace('_', ' ')} ({each['level']:g}, {each['width']:g})" for each in windows)
+    return " · ".join(named)
+
+
+def _optimiser(settings: Mapping[str, Any]) -> str:
+    optimizer = settings["optimizer"]
+    return f"{optimizer['name']}, learning rate {optimizer['learning_rate']:g}, {settings['schedule']['name']} schedule"
+
+
+def _trained_on(model: Mapping[str, Any], part: str) -> str:
+    return f"{model['slices'][part]:,} slices of {model['patients'][part]:,} patients"
+
+
+def _environment(models: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """Give the rows of the table of hardware and versions, a cell an experiment; a dash where one does not say."""
+    for kind in ("hardware", "versions"):
+        for key in dict.fromkeys(key for model in models.values() for key in model[kind]):
+            yield key, [f"{model[kind].get(key, '–')}" for model in models.values()]
+    yield "code", [model["code"] for model in models.values()]

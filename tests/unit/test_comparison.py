@@ -2,13 +2,19 @@
 
 import html.parser
 import math
+import re
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from ich import comparison, paper
+from ich.labels import SUBTYPES
 from tests.unit import results
+
+HOSTILE = '<script>alert("x")</script> & $50_% | {x} \\end{sidewaystable} ~^# `b` *z* [1] (y'
 
 
 @pytest.fixture(scope="module")
@@ -21,62 +27,126 @@ def table(metrics):
     return comparison.comparison(metrics, {name: results.facts() for name in metrics})
 
 
+def of(frame, metric, group="mean"):
+    """The row of a metric on test, looked up without the code under test."""
+    [row] = frame[
+        (frame["part"] == "test") & (frame["metric"] == metric) & (frame["class"] == group)
+    ].to_dict("records")  # fmt: skip
+    return row
+
+
 def cell(table, quantity, column):
     [row] = table[(table["quantity"] == quantity) & (table["column"] == column)].to_dict("records")
     return row
 
 
 @pytest.mark.parametrize(
-    ("quantity", "metric", "name"),
+    ("quantity", "metric", "group"),
     [
-        ("Accuracy, mean of classes", "accuracy", "mean"),
-        ("Log loss, mean of classes", "log_loss", "mean"),
-        ("Log loss, `any` counted twice", "log_loss", "kaggle"),
-        ("ROC AUC of `any`", "roc_auc", "any"),
-        ("Average precision of `any`", "average_precision", "any"),
-        ("PR AUC (trapezoid) of `any`", "pr_auc_trapezoid", "any"),
+        ("Overall accuracy (mean of classes)", "accuracy", "mean"),
+        ("Average log loss (mean of classes)", "log_loss", "mean"),
+        ("Log loss, any counted twice", "log_loss", "kaggle"),
+        ("ROC AUC, mean of classes", "roc_auc", "mean"),
+        ("ROC AUC of any", "roc_auc", "any"),
+        ("Average precision of any", "average_precision", "any"),
+        ("PR AUC (trapezoid) of any", "pr_auc_trapezoid", "any"),
     ],
 )
-def test_values_are_those_of_the_test_part(metrics, table, quantity, metric, name):
+def test_values_are_those_of_the_test_part(metrics, table, quantity, metric, group):
     for experiment, frame in metrics.items():
-        chosen = (frame["part"] == "test") & (frame["metric"] == metric) & (frame["class"] == name)
-        [row] = frame[chosen].to_dict("records")
-        found = cell(table, quantity, experiment)
+        row, found = of(frame, metric, group), cell(table, quantity, experiment)
         assert (found["value"], found["lower"], found["upper"]) == (row["value"], row["lower"], row["upper"])
         assert found["text"] == f"{row['value']:.3f} ({row['lower']:.3f} to {row['upper']:.3f})"
 
 
 def test_best_and_worst_subtype(metrics, table):
-    frame = metrics["good"]
-    aucs = frame[(frame["part"] == "test") & (frame["metric"] == "roc_auc")].set_index("class")["value"]
-    aucs = aucs.drop(["any", "mean"])
-    assert cell(table, "Best subtype by ROC AUC", "good")["text"] == f"{aucs.idxmax()} {aucs.max():.3f}"
-    assert cell(table, "Worst subtype by ROC AUC", "good")["text"] == f"{aucs.idxmin()} {aucs.min():.3f}"
+    aucs = {name: of(metrics["good"], "roc_auc", name)["value"] for name in SUBTYPES}
+    for quantity, name in (("Best", max(aucs, key=aucs.get)), ("Worst", min(aucs, key=aucs.get))):
+        found = cell(table, f"{quantity} subtype (ROC AUC)", "good")
+        assert (found["text"], found["value"]) == (f"{name} {aucs[name]:.3f}", aucs[name])
+
+
+def test_training_is_told_by_model_json(table):
+    assert cell(table, "Epoch kept, of epochs", "good")["text"] == "2 of 3"
+    assert cell(table, "Training time", "good")["value"] == 75.0
+    assert cell(table, "Training time", "good")["text"] == "1 min 15 s"
+    assert cell(table, "Trained on", "good")["text"] == "a processor"
+    assert cell(table, "Parameters", "good")["text"] == "11.2 million"
 
 
 def test_the_papers_columns(table):
-    # Kaggle-weighted losses of the paper's classes, worked out by hand: (sum of all six + any) / 7.
-    resnet = (0.010 + 0.077 + 0.062 + 0.111 + 0.120 + 2 * 0.176) / 7
-    assert cell(table, "Log loss, `any` counted twice", "ResNet18 (paper)")["value"] == pytest.approx(resnet)
-    assert resnet == pytest.approx(0.1046, abs=5e-5)
-    assert cell(table, "Accuracy, mean of classes", "ResNet18 (paper)")["note"] == "1"
-    assert cell(table, "PR AUC (trapezoid) of `any`", "DenseNet121 (paper)")["value"] == 0.917
-    paper_rows = table[table["source"] == "paper"]
-    assert "Average precision of `any`" not in set(paper_rows["quantity"])
+    for name, result in paper.RESULTS.items():
+        column = f"{name} (paper)"
+        assert cell(table, "Overall accuracy (mean of classes)", column)["value"] == result.mean_accuracy
+        assert cell(table, "Average log loss (mean of classes)", column)["value"] == result.mean_log_loss
+        assert cell(table, "ROC AUC of any", column)["value"] == result.roc_auc[-1]
+        assert cell(table, "PR AUC (trapezoid) of any", column)["value"] == result.pr_auc_trapezoid[-1]
+        assert cell(table, "Average precision of any", column)["text"] == "–"
+    assert cell(table, "Log loss, any counted twice", "ResNet18 (paper)")["value"] == pytest.approx(0.1046, abs=5e-5)
+    assert cell(table, "Overall accuracy (mean of classes)", "ResNet18 (paper)")["notes"] == "accuracy thresholds"
+    assert cell(table, "Best subtype (ROC AUC)", "DenseNet121 (paper)")["text"] == "intraventricular 0.992"
+    assert cell(table, "Worst subtype (ROC AUC)", "ResNet18 (paper)")["text"] == "subarachnoid 0.929"
 
 
-def test_the_baselines_stand_beside(metrics, table):
+def test_the_baselines(metrics, table):
     frame = metrics["good"]
-    value = frame.query("part == 'test' and metric == 'prior_log_loss' and `class` == 'mean'")["value"].item()
-    assert cell(table, "Log loss, mean of classes", "no model")["value"] == value
+    share = of(frame, "roc_auc", "any")
+    for quantity, expected in {
+        "Overall accuracy (mean of classes)": of(frame, "always_negative_accuracy")["value"],
+        "Average log loss (mean of classes)": of(frame, "prior_log_loss")["value"],
+        "Log loss, any counted twice": of(frame, "prior_log_loss", "kaggle")["value"],
+        "ROC AUC of any": 0.5,
+        "Average precision of any": share["positive"] / share["n"],
+    }.items():
+        assert cell(table, quantity, "no model")["value"] == expected
+    theirs = {
+        "Overall accuracy (mean of classes)": np.mean([0.9962, 0.9521, 0.9629, 0.9519, 0.9355, 0.8539]),
+        "Log loss, any counted twice": 0.2342,  # as its parts, rounded to the fourth digit
+    }
+    for quantity, expected in theirs.items():
+        assert cell(table, quantity, "no model (paper)")["value"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_no_cell_is_empty_without_a_reason(table):
+    empty = table[table["text"] == "–"]
+    assert len(empty) > 5
+    assert (empty["reason"] != "").all()
+    assert len(table) == len(comparison.QUANTITIES) * table["column"].nunique()
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_any_number_of_experiments(metrics, count):
     frames = {f"experiment{number}": metrics["good"] for number in range(count)}
-    shown = comparison.grid(comparison.comparison(frames, {name: results.facts() for name in frames}))
-    assert list(shown.columns) == [*frames, "no model", "ResNet18 (paper)", "DenseNet121 (paper)"]
-    assert list(shown.index) == list(comparison.QUANTITIES)
+    table = comparison.comparison(frames, {name: results.facts() for name in frames})
+    columns = [*frames, "no model", "ResNet18 (paper)", "DenseNet121 (paper)", "no model (paper)"]
+    assert list(table["column"].unique()) == columns
+    for rows in every_writing(table, "Head").values():
+        assert [len(row) for row in rows] == [len(columns) + 1] * (len(comparison.QUANTITIES) + 1)
+
+
+def test_another_data_set_is_marked_wherever_the_table_is_written(metrics, table):
+    for text in (comparison.to_html(table, ""), comparison.to_latex(table, ""), comparison.to_markdown(table, "")):
+        assert "another data set" in text
+    assert set(table.loc[table["source"] == "paper", "data"]) == {"RSNA 2019 test set: another data set"}
+    same = {name: frame.assign(n=149_321) for name, frame in metrics.items()}
+    table = comparison.comparison(same, {name: results.facts() for name in same})
+    for text in (comparison.to_html(table, ""), comparison.to_latex(table, ""), comparison.to_markdown(table, "")):
+        assert "another data set" not in text
+
+
+def test_the_caption_says_what_was_tested_on():
+    synthetic = comparison.caption(True, 1234, 20, 0.95)
+    assert "synthetic data: 1,234 slices of 20 patients" in synthetic
+    assert "95% intervals" in synthetic
+    assert "another data set" in synthetic
+    assert "another data set" in comparison.caption(True, 149_321, 3_788)
+    assert "another data set" in comparison.caption(False, 41, 6)
+    real = comparison.caption(False, 149_321, 3_788)
+    assert "another data set" not in real
+    assert "synthetic" not in real
+
+
+# ---- ways of writing
 
 
 class Cells(html.parser.HTMLParser):
@@ -92,34 +162,104 @@ class Cells(html.parser.HTMLParser):
             self.rows.append([])
         elif tag in ("td", "th"):
             self.rows[-1].append("")
+        elif tag == "sup":
+            self.rows[-1][-1] += " ["
+
+    def handle_endtag(self, tag):
+        if tag == "sup":
+            self.rows[-1][-1] += "]"
 
     def handle_data(self, data):
-        if self.rows and self.rows[-1] and data.strip():
+        if self.rows and self.rows[-1] and data.strip("\n"):
             self.rows[-1][-1] += data
 
 
+def every_writing(table, head):
+    """The rows of cells of each way of writing, with marks as in `0.948 [1, 8]`."""
+    as_html = comparison.to_html(table, head).split("</table>")[0]
+    as_html = re.sub(r"(<sup>.*?</sup>)( <span.*?</span>)", r"\2\1", as_html)  # the mark follows the interval
+    as_html = Cells(as_html).rows[1:]
+    lines = [line[2:-2] for line in comparison.to_markdown(table, head).splitlines() if line.startswith("| ")]
+    as_markdown = [[re.sub(r"\] \[", ", ", each.strip()) for each in re.split(r"(?<!\\)\|", line)] for line in lines]
+    latex = comparison.to_latex(table, head)
+    latex = latex.split("\\toprule\n")[1].split("\\bottomrule")[0].replace("\\midrule\n", "").splitlines()[2:]
+    as_latex = []
+    for line in latex:
+        line = re.sub(r"\\begin{tabular}\[t\]{@{}r@{}}(.*?)\\\\\((.*?)\\end{tabular}", r"\1 (\2", line)
+        line = re.sub(r"(\\textsuperscript{[^}]*})( \([^&]*\))", r"\2\1", line)
+        line = re.sub(r"\\textsuperscript{(.*?)}", lambda found: f" [{found[1].replace(',', ', ')}]", line)
+        as_latex.append(line.removesuffix(" \\\\").replace("\\_", "_").replace("--", "–").split(" & "))
+    return {"html": as_html, "markdown": as_markdown, "latex": as_latex}
+
+
 def test_all_ways_of_writing_hold_the_same_cells(table):
-    shown = comparison.grid(table)
-    plain = [[name.replace("`", ""), *row] for name, row in zip(shown.index, shown.to_numpy().tolist(), strict=True)]
+    marks = {reason: mark for mark, reason in zip("abcdef", dict.fromkeys(filter(None, table["reason"])), strict=False)}
 
-    assert Cells(comparison.to_html(table, "Head")).rows[1:] == plain
+    def marked(row):
+        notes = [str([*paper.NOTES].index(key) + 1) for key in row["notes"].split()]
+        notes += [marks[row["reason"]]] if row["reason"] else []
+        return row["text"] + (f" [{', '.join(notes)}]" if notes else "")
 
-    lines = [line for line in comparison.to_markdown(table, "Head").splitlines() if line.startswith("|")][2:]
-    assert [[each.strip().replace("`", "") for each in line.strip("|").split("|")] for line in lines] == plain
+    expected = [
+        [quantity, *(marked(cell(table, quantity, column)) for column in table["column"].unique())]
+        for quantity in comparison.QUANTITIES
+    ]
+    written = every_writing(table, "Head")
+    assert written["html"][1:] == expected
+    assert written["latex"][1:] == expected
+    assert written["markdown"][1:] == expected
 
-    body = comparison.to_latex(table, "Head").split("\\midrule\n")[1].split("\\bottomrule")[0].splitlines()
-    unescaped = [line.removesuffix(" \\\\").replace("\\_", "_").replace("--", "–").split(" & ") for line in body]
-    assert unescaped == plain
+
+def test_every_note_and_reason_is_under_the_table(table):
+    as_html, as_latex, as_markdown = (
+        writer(table, "Head") for writer in (comparison.to_html, comparison.to_latex, comparison.to_markdown)
+    )
+    for mark in set(re.findall(r'href="#note-(\w+)"', as_html)):
+        assert f'id="note-{mark}"' in as_html
+    for text in (*paper.NOTES.values(), *filter(None, table["reason"])):
+        assert text in html.unescape(as_html)
+        assert text in as_latex.replace("\\%", "%")
+        assert text in as_markdown
 
 
 def test_hostile_names_stay_text(metrics):
-    name = '<script>alert("x")</script> & $50_% | {x} \\end{table}'
+    table = comparison.comparison({HOSTILE: metrics["good"]}, {HOSTILE: results.facts()})
+    as_html = comparison.to_html(table, HOSTILE)
+    assert "<script" not in as_html
+    assert HOSTILE in html.unescape(as_html)
+    as_latex = comparison.to_latex(table, HOSTILE)
+    assert as_latex.count("\\end{sidewaystable}") == 1
+    assert not re.search(r"(?<!\\)[$#_](?!\d)", re.sub(r"^% .*", "", as_latex))
+    widths = {len(row) for row in every_writing(table, "Head")["markdown"]}
+    assert widths == {6}
+    assert "\\<script\\>" in comparison.to_markdown(table, HOSTILE)
+
+
+def test_the_html_is_plain_ascii(table):
+    assert comparison.to_html(table, "é –").isascii()
+    assert "é –" in html.unescape(comparison.to_html(table, "é –"))
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+@pytest.mark.parametrize("name", ["resnet18", HOSTILE])
+def test_latex_takes_it(metrics, name, tmp_path):
     table = comparison.comparison({name: metrics["good"]}, {name: results.facts()})
-    assert "<script>" not in comparison.to_html(table, name)
-    assert "\\end{table}" in comparison.to_latex(table, "Head").splitlines()  # the real one
-    assert comparison.to_latex(table, name).count("\\end{table}") == 1
-    [head] = [line for line in comparison.to_markdown(table, "x").splitlines() if "script" in line]
-    assert head.count("|") - head.count("\\|") == comparison.to_markdown(table, "x").splitlines()[3].count("|")
+    text = comparison.to_latex(table, name)
+    packages = text.splitlines()[0].removeprefix("% ")
+    document = f"\\documentclass{{article}}\n{packages}\n\\begin{{document}}\n{text}\\end{{document}}\n"
+    (tmp_path / "table.tex").write_text(document)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-draftmode", "table.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_letters_go_on_after_z():
+    marks = list(comparison.letters(["", *map(str, range(28)), "3"]).values())
+    assert marks[:2] == ["a", "b"]
+    assert marks[25:] == ["z", "aa", "bb"]
+
+
+# ---- missing values
 
 
 def test_a_class_with_one_label_leaves_an_empty_cell_and_its_reason():
@@ -129,58 +269,126 @@ def test_a_class_with_one_label_leaves_an_empty_cell_and_its_reason():
     found = cell(table, "ROC AUC, mean of classes", "one")
     assert math.isnan(found["value"])
     assert found["text"] == "–"
-    assert "epidural" in found["note"]
-    assert cell(table, "Worst subtype by ROC AUC", "one")["text"] != "epidural nan"
+    assert found["reason"] == "no value for epidural"
+    for quantity in ("Best subtype (ROC AUC)", "Worst subtype (ROC AUC)"):
+        assert not cell(table, quantity, "one")["text"].startswith(("epidural", "–"))
+        assert cell(table, quantity, "one")["reason"] == "no value for epidural"
+    assert "no value for epidural" in comparison.to_markdown(table, "Head")
 
 
-def test_the_caption_says_that_the_paper_is_of_another_data_set():
-    assert "another data set" in comparison.caption(True, 10, 2)
-    assert "synthetic" in comparison.caption(True, 10, 2)
-    assert "synthetic" not in comparison.caption(False, 10, 2)
+def test_a_part_in_which_nothing_has_both_labels():
+    frame = results.cohort()
+    frame.loc[frame["part"] == "test", [*SUBTYPES, "any"]] = 0
+    table = comparison.comparison({"one": results.evaluated(frame=frame)[0]}, {"one": results.facts()})
+    for quantity in ("ROC AUC of any", "Best subtype (ROC AUC)", "Worst subtype (ROC AUC)", "Average precision of any"):
+        for column in ("one", "no model"):
+            found = cell(table, quantity, column)
+            assert found["text"] == "–"
+            assert found["reason"] != ""
+    every_writing(table, "Head")
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.44, "0.4 s"), (59.9, "59.9 s"), (59.96, "1 min 00 s"), (75, "1 min 15 s"), (3599.6, "1 h 00 min"),
-     (7384, "2 h 03 min")],
-)  # fmt: skip
-def test_durations(seconds, text):
-    assert comparison.duration(seconds) == text
+def test_metrics_read_from_a_file_give_the_same_table(metrics, table, tmp_path):
+    frames = {}
+    for name, frame in metrics.items():
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+        frames[name] = pd.read_csv(tmp_path / f"{name}.csv")
+    facts = {name: results.facts() for name in metrics}
+    pd.testing.assert_frame_equal(comparison.comparison(frames, facts), table)
 
 
-def test_the_verdict_claims_no_more_than_the_intervals(metrics):
-    def with_losses(**losses):
-        made = {}
-        for name, (value, lower, upper) in losses.items():
-            frame = metrics["good"].copy()
-            chosen = (frame["metric"] == "log_loss") & (frame["class"] == "mean") & (frame["part"] == "test")
-            frame.loc[chosen, ["value", "lower", "upper"]] = value, lower, upper
-            made[name] = frame
-        return made
-
-    apart = comparison.verdict(with_losses(a=(0.3, 0.28, 0.32), b=(0.1, 0.08, 0.12)), synthetic=False)
-    assert apart.startswith("b has the lowest")
-    assert "do not overlap" in apart
-    overlapping = comparison.verdict(with_losses(a=(0.11, 0.08, 0.14), b=(0.1, 0.08, 0.12)), synthetic=True)
-    assert "may be chance" in overlapping
-    assert "synthetic" in overlapping
-    alone = comparison.verdict(with_losses(a=(0.11, 0.08, 0.14)), synthetic=False)
-    assert alone.startswith("a has a mean log loss of 0.110")
+def test_the_table_survives_its_csv(table, tmp_path):
+    path = tmp_path / "table.csv"
+    table.to_csv(path, index=False)
+    back = pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(("value", "lower", "upper"), ""))
+    pd.testing.assert_frame_equal(back, table)
 
 
 def test_every_metric_of_every_class(metrics):
     rows = comparison.by_class(metrics)
     assert set(rows["experiment"]) == set(metrics)
     assert set(rows["metric"]) == set(comparison.CLASS_METRICS)
-    one = rows[(rows["experiment"] == "good") & (rows["metric"] == "brier")].set_index("class")["value"]
-    frame = metrics["good"]
-    other = frame[(frame["part"] == "test") & (frame["metric"] == "brier")].set_index("class")["value"]
-    pd.testing.assert_series_equal(one, other)
+    for name, frame in metrics.items():
+        test = frame[(frame["part"] == "test") & frame["metric"].isin(comparison.CLASS_METRICS)]
+        mine = rows[rows["experiment"] == name].drop(columns="experiment").reset_index(drop=True)
+        pd.testing.assert_frame_equal(mine, test[mine.columns].reset_index(drop=True))
 
 
-def test_the_table_survives_its_csv(table, tmp_path):
-    path = tmp_path / "table.csv"
-    table.to_csv(path, index=False)
-    back = pd.read_csv(path, keep_default_na=False, na_values={"value": "", "lower": "", "upper": ""})
-    np.testing.assert_array_equal(pd.to_numeric(back["value"]), table["value"])
-    assert len(paper.NOTES) == 6
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.44, "0.4 s"), (59.9, "59.9 s"), (59.96, "1 min 00 s"), (75, "1 min 15 s"), (3599.4, "59 min 59 s"),
+     (3599.6, "1 h 00 min"), (7384, "2 h 03 min"), (93_600, "26 h 00 min")],
+)  # fmt: skip
+def test_durations(seconds, text):
+    assert comparison.duration(seconds) == text
+
+
+# ---- the verdict
+
+
+def with_losses(metrics, prior=0.5, **losses):
+    """Experiments with these mean log losses (value, lower, upper)."""
+    made = {}
+    for name, bounds in losses.items():
+        frame = metrics["good"].copy()
+        chosen = (frame["class"] == "mean") & (frame["part"] == "test")
+        frame.loc[chosen & (frame["metric"] == "log_loss"), ["value", "lower", "upper"]] = bounds
+        frame.loc[chosen & (frame["metric"] == "prior_log_loss"), "value"] = prior
+        made[name] = frame
+    return made
+
+
+def test_the_verdict_orders_by_log_loss_and_gives_the_difference(metrics):
+    text = comparison.verdict(with_losses(metrics, a=(0.3, 0.28, 0.32), b=(0.1, 0.08, 0.12)), synthetic=False)
+    assert "b has the lowest average log loss, 0.100 (0.080 to 0.120), which is 0.200 below the 0.300" in text
+    assert "do not overlap" in text
+    assert "The intervals of both lie wholly below the 0.500" in text
+    assert "synthetic" not in text
+
+
+def test_the_verdict_claims_no_more_than_the_intervals(metrics):
+    text = comparison.verdict(with_losses(metrics, a=(0.11, 0.08, 0.14), b=(0.1, 0.08, 0.12)), synthetic=True)
+    assert "may be chance" in text
+    assert "do not overlap" not in text
+    assert "the data is synthetic" in text
+
+
+@pytest.mark.parametrize(
+    ("prior", "said"),
+    [(0.5, "The intervals of all lie"), (0.25, "Only the intervals of a and b lie wholly"),
+     (0.15, "Only the interval of a lies wholly"), (0.05, "The interval of none lies")],
+)  # fmt: skip
+def test_the_verdict_names_who_beats_the_prevalence(metrics, prior, said):
+    losses = {"a": (0.1, 0.08, 0.12), "b": (0.2, 0.18, 0.22), "c": (0.3, 0.28, 0.32)}
+    text = comparison.verdict(with_losses(metrics, prior, **losses), synthetic=False)
+    assert f"{said}" in text
+    assert f"below the {prior:.3f} that forecasting the prevalence" in text
+
+
+def test_the_verdict_on_one_experiment(metrics):
+    text = comparison.verdict(with_losses(metrics, 0.12, a=(0.11, 0.08, 0.14)), synthetic=False)
+    assert "a has an average log loss of 0.110" in text
+    assert "Its interval does not lie wholly below the 0.120" in text
+
+
+def test_without_intervals_the_verdict_says_so(metrics):
+    losses = {"a": (0.1, math.nan, math.nan), "b": (0.2, math.nan, math.nan)}
+    text = comparison.verdict(with_losses(metrics, **losses), synthetic=False)
+    assert "there are no intervals, so this order may be chance" in text
+    assert "wholly" not in text
+
+
+def test_a_few_slices_are_no_verdict(metrics):
+    losses = with_losses(metrics, a=(0.3, 0.28, 0.32), b=(0.1, 0.08, 0.12))
+    few = {name: frame.assign(n=12) for name, frame in losses.items()}
+    text = comparison.verdict(few, synthetic=False)
+    assert "too few slices to conclude from" in text
+    assert "overlap" not in text
+    assert "wholly" not in text
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_verdict_has_two_sentences(metrics, count):
+    losses = {f"x{number}": (0.1 + number / 50, 0.08, 0.15) for number in range(count)}
+    text = comparison.verdict(with_losses(metrics, **losses), synthetic=True)
+    assert len(re.findall(r"\.(?= |$)", text)) == 2

@@ -1,94 +1,258 @@
-"""The page: complete, self-contained, safe, and with the numbers of the files."""
+"""The page: complete, self-contained, safe, accessible, and with the numbers of the files."""
 
+import html
+import html.parser
 import re
 
 import pandas as pd
 import pytest
+import yaml
 
-from ich import comparison, figures
+from ich import comparison, figures, paper
 from ich.cohort import counts
-from ich.report import Picture, render
+from ich.labels import CLASSES
+from ich.report import Picture, picture, render
 from tests.unit import results
 
+HOSTILE = "<script>alert(\"x\")</script> & 'y' {{ 7 * 7 }}"
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("evaluation") / "one"
-    metrics, curves = results.evaluated()
-    figures.save(figures.roc(curves, metrics, title="one", synthetic=True), folder / "roc.svg", folder / "roc.png")
-    table = comparison.comparison({"one": metrics}, {"one": results.facts()})
-    sizes = {"slices": 1234, "series": 40, "patients": 33}
+
+class Page(html.parser.HTMLParser):
+    """All elements with their attributes, and the rows of cells of all tables by the heading above them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.tables, self.heading, self.inside = [], {}, "", ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag in ("h2", "h3"):
+            self.inside, self.heading = "heading", ""
+        elif tag == "table":
+            self.rows = self.tables.setdefault(self.heading, [])
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.inside = "cell"
+            self.rows[-1].append({"text": "", **dict(attributes)})
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th", "h2", "h3"):
+            self.inside = ""
+
+    def handle_data(self, data):
+        if self.inside == "heading":
+            self.heading += data
+        elif self.inside == "cell":
+            self.rows[-1][-1]["text"] += data
+
+    def all(self, tag):
+        return [attributes for each, attributes in self.elements if each == tag]
+
+    def values(self, name):
+        return [attributes[name] for _, attributes in self.elements if name in attributes]
+
+
+def inputs(folder, experiments, synthetic=True, frame=None):
+    """All that a page is made of; the experiments have the same results."""
+    metrics, curves = results.evaluated(frame=frame)
+    figures.save(figures.roc(curves, metrics, title="one", synthetic=True), folder / "evaluation/one/roc.svg")
+    figures.save(figures.history(results.history(), 2, title="one", synthetic=True), folder / "history.png")
+    by_name, facts = dict.fromkeys(experiments, metrics), {name: results.facts() for name in experiments}
     return {
-        "comparison": comparison.to_html(table, "Head"),
+        "comparison": comparison.to_html(comparison.comparison(by_name, facts), "Head"),
         "verdict": "One & only.",
-        "classes": comparison.by_class({"one": metrics}),
+        "classes": comparison.by_class(by_name),
         "counts": counts(results.cohort()),
         "flow": {
             "slices": 4321,
             "labels": 4322,
             "slices without label": 3,
             "labels of slices in quarantine": 2,
-            "labels without slice": 4,
-        }
-        | dict.fromkeys(("cohort", "train", "validation", "test"), sizes),
+            "labels without slice": 5,
+            "cohort": {"slices": 4318, "series": 140, "patients": 133},
+            "train": {"slices": 2806, "series": 91, "patients": 86},
+            "validation": {"slices": 648, "series": 21, "patients": 20},
+            "test": {"slices": 864, "series": 28, "patients": 27},
+        },
         "quarantine": pd.DataFrame(
             [
                 ["ID_1", "/exports/Doe^Jane/1.dcm", "headers", "truncated"],
                 ["ID_2", "/exports/Doe^Jane/2.dcm", "headers", "truncated"],
-                ["ID_3", "/exports/3.dcm", "cache", "constant image"],
+                ["ID_3", "/exports/3.dcm", "headers", "not DICOM"],
+                ["ID_4", "/exports/4.dcm", "slices", "duplicate SOPInstanceUID"],
+                ["ID_5", "/exports/5.dcm", "cohort", "no label"],
+                ["ID_6", "/exports/6.dcm", "cache", "constant image"],
             ],
             columns=["image_id", "location", "stage", "reason"],
         ),
-        "models": {"one": results.facts()},
+        "models": facts,
         "sections": {
             "cohort": [],
-            "results": [Picture(folder / "roc.svg", "one: ROC", "A <caption>.")],
-            "training": [Picture(folder / "roc.png", "one: history", "Another.")],
+            "results": [Picture(folder / "evaluation/one/roc.svg", "ROC of one", "A <caption>.")],
+            "training": [Picture(folder / "history.png", "History of one", "Another.")],
         },
-        "configuration": {"data": {"root": "<root>"}},
-        "synthetic": True,
+        "configuration": {"evaluation": {"confidence": 0.95}, "data": {"root": "<root>"}},
+        "synthetic": synthetic,
     }
 
 
 @pytest.fixture(scope="module")
-def page(inputs):
-    return render(**inputs)
+def given(tmp_path_factory):
+    return inputs(tmp_path_factory.mktemp("results"), ["one", "two"])
 
 
-def test_equal_inputs_give_an_equal_page(inputs, page):
-    assert render(**inputs) == page
+@pytest.fixture(scope="module")
+def page(given):
+    return render(**given)
+
+
+def test_equal_inputs_give_an_equal_page(given, page):
+    assert render(**given) == page
 
 
 def test_the_page_needs_no_other_file_and_no_network(page):
-    addresses = re.findall(r"""(?:\s(?:src|href)=|url\()["']?([^"')\s>]+)""", page)
-    assert len(addresses) > 5
-    assert all(address.startswith(("data:", "#")) for address in addresses)
-    assert "@import" not in page
-    assert "fetch(" not in page
+    addresses = Page(page).values("src") + Page(page).values("href")
+    assert len(addresses) > 20
+    assert all(address.startswith(("data:image/", "#")) for address in addresses)
+    assert not re.search(r"https?://|url\(|@import|fetch\(|XMLHttpRequest|srcset", page)
 
 
-def test_the_table_comes_first(page):
-    assert page.index('id="comparison"') < page.index('id="classes"') < page.index('id="cohort"')
+def test_the_order_of_the_sections_is_that_of_the_navigation(page):
+    sections = [each["id"] for each in Page(page).all("section")]
+    links = [each["href"][1:] for each in Page(page).all("a") if each["href"][1:] in sections]
+    assert sections == links
+    assert sections[:3] == ["comparison", "classes", "cohort"]
+    assert page.index("<table") > page.index('<section id="comparison"')
 
 
-def test_every_value_of_every_class_is_on_the_page(inputs, page):
-    rows = re.findall(r"<tr><td>one</td><td>(\w+)</td><td>(\w+)</td>\s*<td class=\"value\">([^<]+)</td>", page)
-    expected = [
-        (row["class"], row["metric"], "–" if pd.isna(row["value"]) else f"{row['value']:.3f}")
-        for row in inputs["classes"].to_dict("records")
-    ]
-    assert rows == expected
+# ---- numbers
 
 
-def test_what_was_left_out_is_counted_without_names(page):
-    assert re.search(r"<td>headers</td><td>truncated</td><td class=\"value\">2</td>", page)
-    assert re.search(r"<td>cache</td><td>constant image</td><td class=\"value\">1</td>", page)
-    assert "Doe^Jane" not in page
+TITLES = {
+    "ROC AUC": "roc_auc",
+    "Average precision": "average_precision",
+    "Brier score": "brier",
+    "PR AUC (trapezoid)": "pr_auc_trapezoid",
+    "Log loss": "log_loss",
+    "Accuracy": "accuracy",
+    "Threshold": "threshold",
+}
 
 
-def test_the_flow_is_on_the_page(page):
-    assert "<b>4,321</b> usable slices" in page
-    assert "<b>1,234</b> slices of <b>33</b> patients" in page
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_every_value_of_every_class_is_on_the_page_in_full(count, tmp_path):
+    given = inputs(tmp_path, [f"experiment{number}" for number in range(count)])
+    tables = Page(render(**given)).tables
+    seen = 0
+    for title, metric in TITLES.items():
+        rows = [row for row in tables[title] if "data-value" in row[-1]]
+        mine = given["classes"][given["classes"]["metric"] == metric]
+        expected = mine.pivot(index="class", columns="experiment", values="value")
+        groups = ["any counted twice" if name == "kaggle" else name for name in mine["class"].unique()]
+        assert [row[0]["text"] for row in rows] == groups
+        for row in rows:
+            name = "kaggle" if row[0]["text"] == "any counted twice" else row[0]["text"]
+            assert [float(each["data-value"]) for each in row[2 : 2 + count]] == expected.loc[name].tolist()
+            seen += count
+    assert seen == given["classes"]["metric"].isin(TITLES.values()).sum()
+
+
+def test_values_are_shown_with_their_intervals_counts_and_baselines(given, page):
+    classes = given["classes"]
+    row = classes.query("experiment == 'one' and metric == 'log_loss' and `class` == 'subdural'").iloc[0]
+    prior = classes.query("experiment == 'one' and metric == 'prior_log_loss' and `class` == 'subdural'").iloc[0]
+    [shown] = [each for each in Page(page).tables["Log loss"] if each[0]["text"] == "subdural"]
+    assert shown[1]["text"] == str(row["positive"])
+    assert shown[2]["text"] == f"{row['value']:.3f} ({row['lower']:.3f} to {row['upper']:.3f})"
+    assert shown[4]["text"] == f"{prior['value']:.3f} ({prior['lower']:.3f} to {prior['upper']:.3f})"
+
+
+def test_the_papers_numbers_stand_beside_with_their_notes(page):
+    tables = Page(page).tables
+    for title, attribute in {"ROC AUC": "roc_auc", "Log loss": "log_loss", "Accuracy": "accuracy"}.items():
+        rows = {row[0]["text"]: row for row in tables[title]}
+        for place, name in enumerate(CLASSES):
+            found = [float(each["data-value"]) for each in rows[name][-2:]]
+            assert found == [getattr(result, attribute)[place] for result in paper.RESULTS.values()]
+    [accuracy] = [row for row in tables["Accuracy"] if row[0]["text"] == "any"]
+    number = paper.note_number("accuracy")
+    assert accuracy[-2]["text"].startswith(f"0.949{number}")
+    assert "Published, RSNA 2019 test set: another data set" in page
+
+
+def test_the_cohort_is_that_of_the_files(given, page):
+    text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+    for said in (
+        "4,325 files found",  # 4,321 usable, 3 without a good header, 1 twice
+        "3 left out when headers were read not DICOM: 1 truncated: 2",
+        "1 left out of the manifest duplicate SOPInstanceUID: 1",
+        "4,321 usable slices",
+        "1 slices or labels without their counterpart no label: 1",
+        "4,318 slices with labels, in 140 series of 133 patients",
+        "1 without an image, found when caches were made constant image: 1",
+        "2,806 train 91 series, 86 patients",
+        "labels of 4,322 slices, 2 of them of slices that were left out and 5 without a slice",
+    ):
+        assert said in text
+    rows = {row[0]["text"]: [each["text"] for each in row[1:]] for row in Page(page).tables["From files to parts"][2:]}
+    for name, group in given["counts"].groupby("class"):
+        ours = [f"{row['positive']} ({row['prevalence']:.1%})" for row in group.to_dict("records")]
+        place = CLASSES.index(name)
+        assert rows[name] == ours + [f"{shares[place]:.1%}" for shares in paper.PREVALENCE.values()]
+
+
+def test_training_and_environment_are_those_of_model_json(page):
+    training = {row[0]["text"]: [each["text"] for each in row[1:]] for row in Page(page).tables["Training"]}
+    assert training["architecture"] == ["resnet18", "resnet18"]
+    assert training["initial weights"] == ["resnet18.safetensors"] * 2
+    assert training["optimiser"] == ["adam, learning rate 0.0001, exponential schedule"] * 2
+    assert training["epoch kept"] == ["2 of 3", "2 of 3"]
+    assert training["time"] == ["1 min 15 s"] * 2
+    assert training["channels"][0] == "bone (600, 2800) · subdural (80, 200) · soft tissue (40, 380)"
+    environment = {row[0]["text"]: [each["text"] for each in row[1:]] for row in Page(page).tables["Environment"]}
+    assert environment["torch"] == ["2.14.1"] * 2
+    assert environment["code"] == ["0123456789abcdef"] * 2
+
+
+def test_experiments_may_have_run_on_different_machines(given):
+    models = {"one": results.facts(), "two": results.facts() | {"hardware": {"device": "a card"}}}
+    environment = {row[0]["text"]: row[1:] for row in Page(render(**given | {"models": models})).tables["Environment"]}
+    assert [each["text"] for each in environment["device"]] == ["a processor", "a card"]
+    assert [each["text"] for each in environment["threads"]] == ["2", "–"]
+
+
+def test_the_configuration_can_be_read_back(given, page):
+    shown = re.search(r"<pre[^>]*>(.*?)</pre>", page, flags=re.DOTALL)[1]
+    assert yaml.safe_load(html.unescape(shown)) == given["configuration"]
+
+
+# ---- missing values
+
+
+def test_missing_values_have_their_reasons(tmp_path):
+    frame = results.cohort()
+    frame.loc[frame["part"] != "train", "epidural"] = 0
+    page = render(**inputs(tmp_path, ["one"], frame=frame))
+    [row] = [each for each in Page(page).tables["ROC AUC"] if each[0]["text"] == "epidural"]
+    assert (row[2]["text"], row[2]["data-value"]) == ("–a", "")
+    assert re.search(r'<li id="roc_auc-a"><b>a</b> no positive slice</li>', page)
+    assert "no value for epidural" in page
+
+
+def test_classes_read_from_a_file_give_the_same_page(given, page, tmp_path):
+    given["classes"].to_csv(tmp_path / "classes.csv", index=False)
+    assert render(**given | {"classes": pd.read_csv(tmp_path / "classes.csv")}) == page
+
+
+def test_nothing_left_out_leaves_no_box(given):
+    page = render(**given | {"quarantine": given["quarantine"].iloc[:0]})
+    assert 'class="excluded"' not in page
+    assert "<b>4,321</b> files found" in page
+
+
+# ---- safety
 
 
 def test_text_is_escaped(page):
@@ -97,21 +261,64 @@ def test_text_is_escaped(page):
     assert "One &amp; only." in page
 
 
-def test_synthetic_data_is_said_on_top_and_real_data_is_not_called_so(inputs, page):
-    assert "Synthetic data." in page
-    assert "ynthetic" not in render(**inputs | {"synthetic": False})
+def test_hostile_names_stay_text(tmp_path):
+    page = render(**inputs(tmp_path, [HOSTILE]))
+    assert len(Page(page).all("script")) == 1
+    assert "{{ 7 * 7 }}" in html.unescape(page)
+    assert any(cell["text"].startswith(HOSTILE) for row in Page(page).tables["ROC AUC"] for cell in row)
 
 
-def test_every_figure_has_a_text_and_a_caption(page):
-    images = re.findall(r"<img [^>]*alt=\"([^\"]*)\"", page)
-    assert images == ["one: ROC", "one: history"]
-    assert page.count("<figcaption>") == 2
+def test_no_name_in_a_path_reaches_the_page(page):
+    for secret in ("Doe^Jane", "exports", "ID_1"):
+        assert secret not in page
+
+
+def test_synthetic_data_is_said_on_top_and_real_data_is_not_called_so(given, page):
+    assert page.index("Synthetic data.</strong>") < page.index("<nav")
+    assert "ynthetic" not in render(**given | {"synthetic": False})
 
 
 def test_the_use_is_limited(page):
-    assert "not for diagnosis" in page
-    assert "not a medical device" in page
+    assert page.count("Research only, not for diagnosis.") >= 3
+    assert "medical device" in page
 
 
-def test_nothing_left_out_is_said(inputs):
-    assert "Nothing was left out." in render(**inputs | {"quarantine": inputs["quarantine"].iloc[:0]})
+# ---- accessibility
+
+
+def test_landmarks_headings_and_labels(page):
+    parsed = Page(page)
+    for tag in ("header", "nav", "main", "footer", "h1"):
+        assert len(parsed.all(tag)) == 1
+    assert parsed.all("html") == [{"lang": "en"}]
+    assert parsed.all("a")[0] == {"class": "skip", "href": "#main"}
+    assert len(parsed.all("caption")) == len(parsed.all("table")) > 10
+    assert all("scope" in each for each in parsed.all("th"))
+    assert all(each.get("aria-label") or each.get("aria-labelledby") for each in parsed.all("section"))
+
+
+def test_every_link_within_the_page_has_its_target(page):
+    ids = Page(page).values("id")
+    assert len(ids) == len(set(ids))
+    targets = [each["href"][1:] for each in Page(page).all("a")]
+    targets += Page(page).values("aria-labelledby")
+    assert set(targets) <= set(ids)
+
+
+def test_every_figure_has_a_text_a_caption_and_its_shape(page):
+    figures_shown = [each for each in Page(page).all("img") if "src" in each]
+    assert [each["alt"] for each in figures_shown] == ["ROC of one", "History of one"]
+    assert len(Page(page).all("figcaption")) == 2
+    (roc, history) = ((int(each["width"]), int(each["height"])) for each in figures_shown)
+    assert roc == (403, 446)  # 5.6 by 6.2 inches, in points
+    assert history == (1425, 570)  # 9.5 by 3.8 inches, at 150 dots an inch
+    assert [each.get("class") for each in Page(page).all("figure")] == [None, "wide"]
+    assert re.findall(r'data-name="([^"]+)"', page)[0] == "one_roc.svg"
+
+
+def test_a_figure_of_the_results_gets_its_title_and_caption(tmp_path):
+    (tmp_path / "roc.rst").write_text("Two\nlines.\n")
+    (tmp_path / "metrics.rst").write_text("One.")
+    found = picture("results/evaluation/resnet18/roc.svg", tmp_path)
+    assert (found.title, found.caption) == ("ROC curves of resnet18", "Two lines.")
+    assert picture("results/comparison/metrics.svg", tmp_path).title == "Accuracy and log loss by class"

@@ -87,6 +87,7 @@ rule compare:
     params:
         experiments=list(CONFIG.experiments),
         synthetic=SYNTHETIC,
+        confidence=CONFIG.evaluation.confidence,
         code=code("compare"),
     script:
         "../scripts/compare.py"

@@ -10,7 +10,7 @@ facts = {name: read_json(path) for name, path in zip(names, snakemake.input.fact
 test = pd.read_csv(snakemake.input.counts).query("part == 'test'").iloc[0]
 
 table = comparison.comparison(metrics, facts)
-head = comparison.caption(synthetic, test["slices"], test["patients"])
+head = comparison.caption(synthetic, test["slices"], test["patients"], snakemake.params.confidence)
 write_csv(table, snakemake.output.csv)
 write_text(comparison.to_markdown(table, head), snakemake.output.md)
 write_text(comparison.to_html(table, head), snakemake.output.html)

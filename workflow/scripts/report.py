@@ -4,30 +4,21 @@ import pandas as pd
 
 from ich import jobs
 from ich.files import read_json, write_text
-from ich.report import Picture, render
+from ich.report import picture, render
 
 jobs.start(snakemake.log[0])
-
-
-def picture(path):
-    """A figure with its caption, and its experiment's name before its own."""
-    path = Path(path)
-    caption = Path(snakemake.scriptdir, "../report", f"{path.stem}.rst").read_text(encoding="utf-8")
-    title = path.stem.replace("_", " ").replace("roc", "ROC")
-    if path.parent.parent.name == "evaluation":
-        title = f"{path.parent.name}: {title}"
-    return Picture(path, title, " ".join(caption.split()))
-
-
+captions = Path(snakemake.scriptdir, "../report")
 page = render(
     comparison=Path(snakemake.input.table).read_text(encoding="utf-8"),
     verdict=Path(snakemake.input.verdict).read_text(encoding="utf-8").strip(),
-    classes=pd.read_csv(snakemake.input.classes).fillna({"reason": ""}),
+    classes=pd.read_csv(snakemake.input.classes),
     counts=pd.read_csv(snakemake.input.counts),
     flow=read_json(snakemake.input.flow),
     quarantine=pd.read_csv(snakemake.input.quarantine, keep_default_na=False),
     models=dict(zip(snakemake.params.experiments, map(read_json, snakemake.input.facts), strict=True)),
-    sections={name: [picture(path) for path in snakemake.input[name]] for name in ("cohort", "results", "training")},
+    sections={
+        name: [picture(path, captions) for path in snakemake.input[name]] for name in ("cohort", "results", "training")
+    },
     configuration=snakemake.params.configuration,
     synthetic=snakemake.params.synthetic,
 )
