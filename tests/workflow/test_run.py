@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -52,11 +53,20 @@ def test_the_table_holds_every_experiment_and_the_paper(finished):
         assert word in text
 
 
+def test_the_run_is_exported_as_a_crate(finished):
+    finished.run("crate")
+    archive = finished.folder / "results/crate.zip"
+    with zipfile.ZipFile(archive) as crate:
+        names = set(crate.namelist())
+    archive.unlink()
+    assert {"ro-crate-metadata.json", "configuration.yaml", "Snakefile", "ich/training.py"} <= names
+    assert {"results/comparison/table.csv", "results/models/resnet18/weights.safetensors"} <= names
+    assert not any("cohort.parquet" in name or "predictions" in name or name.endswith(".dcm") for name in names)
+
+
 def test_snakemakes_own_report_holds_the_figures(finished, tmp_path):
     archive = tmp_path / "report.zip"
     finished.run("--report", str(archive))
-    import zipfile
-
     names = zipfile.ZipFile(archive).namelist()
     assert any(name.endswith("report.html") for name in names)
     assert sum(name.endswith((".svg", ".png")) for name in names) >= 8

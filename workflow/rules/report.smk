@@ -78,3 +78,37 @@ rule report:
         code=code("report"),
     script:
         "../scripts/report.py"
+
+
+# Not a target of `all`: the archive names the commit and the times of the run, which are no results.
+rule crate:
+    input:
+        labels=CONFIG.data.labels_path,
+        inventory="<results>/data/inventory.parquet",
+        results=[
+            *expand("<results>/data/{name}", name=["cohort.csv", "flow.json"]),
+            *expand(rules.train.output, experiment=CONFIG.experiments),
+            *expand(rules.evaluate.output, experiment=CONFIG.experiments),
+            *expand(rules.curves.output, experiment=CONFIG.experiments),
+            *rules.compare.output,
+            *rules.report.output,
+        ],
+    output:
+        "<results>/crate.zip",
+    log:
+        "<logs>/crate.log",
+    benchmark:
+        "<benchmarks>/crate.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        run=dict(
+            results=CONFIG.results,
+            configuration=canonical(CONFIG),
+            synthetic=SYNTHETIC,
+        ),
+        benchmarks=f"{CONFIG.results}/benchmarks",
+        code=code("crate"),
+    script:
+        "../scripts/crate.py"
