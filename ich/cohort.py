@@ -96,7 +96,7 @@ def build_cohort(
     cohort : DataFrame
         `COHORT_SCHEMA`, in the order of the manifest.
     quarantine : DataFrame
-        `QUARANTINE_COLUMNS`: slices without a label, and labels without a slice.
+        `QUARANTINE_COLUMNS`: slices without a label in a series with labels, and labels without a slice.
     flow : dict
         Numbers of slices, patients and series from manifest to parts.
 
@@ -107,12 +107,15 @@ def build_cohort(
     """
     joined = slices.merge(labels, on="image_id", how="left", validate="one_to_one", indicator=True)
     labelled = (joined.pop("_merge") == "both").to_numpy()
-    orphans = labels.loc[~labels["image_id"].isin([*slices["image_id"], *quarantined]), ["image_id"]].assign(
-        location=""
-    )
+    unlabelled = joined[~labelled]
+    # Series without any label, such as those of a test set, are counted: only a hole in a labelled series is odd.
+    hole = unlabelled["series_instance_uid"].isin(joined.loc[labelled, "series_instance_uid"])
+    known = labels["image_id"].isin(slices["image_id"])
+    excused = labels["image_id"].isin(quarantined) & ~known
+    orphans = labels.loc[~known & ~excused, ["image_id"]].assign(location="")
     quarantine = pd.concat(
         [
-            joined.loc[~labelled, ["image_id", "location"]].assign(stage="cohort", reason="no label"),
+            unlabelled.loc[hole, ["image_id", "location"]].assign(stage="cohort", reason="no label"),
             orphans.assign(stage="cohort", reason="label without slice"),
         ]
     )[QUARANTINE_COLUMNS].sort_values("image_id", ignore_index=True)
@@ -127,8 +130,9 @@ def build_cohort(
     flow = {
         "slices": len(slices),
         "labels": len(labels),
-        "slices without label": int((~labelled).sum()),
-        "labels of slices in quarantine": int(labels["image_id"].isin(quarantined).sum()),
+        "slices without label": int(hole.sum()),
+        "slices of series without label": int((~hole).sum()),
+        "labels of slices in quarantine": int(excused.sum()),
         "labels without slice": len(orphans),
         "cohort": _sizes(cohort),
         **{part: _sizes(cohort[cohort["part"] == part]) for part in PARTS},

@@ -431,6 +431,8 @@ def _typed(element: Any, kind: type) -> Any:
         return int.from_bytes(element.value, "little" if element.is_little_endian else "big")
     try:
         text = element.value.decode("latin-1").strip("\0 ")
+        if not text:
+            return None
         value: Any = list(map(float, text.split("\\"))) if kind is list else kind(text)
     except ValueError:
         return None

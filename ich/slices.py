@@ -40,20 +40,23 @@ def build_manifest(headers: pd.DataFrame, shards: int) -> tuple[pd.DataFrame, pd
     slices : DataFrame
         `SLICES_SCHEMA`, sorted by patient, study, series and position. image_id is the SOPInstanceUID.
     quarantine : DataFrame
-        `QUARANTINE_COLUMNS`: the other files, with their defects.
+        `QUARANTINE_COLUMNS`: the other files, with their defects. image_id is the SOPInstanceUID, or the file's name
+        where the header does not give it.
 
     Raises
     ------
     InputError
         Not one slice is usable.
     """
+    # A file is called by its slice's name as soon as that is known, so that it finds its label.
+    headers = headers.assign(image_id=headers["sop_instance_uid"].fillna(headers["image_id"]))
     whole = headers["defect"] == ""
     rejected = headers[~whole].assign(stage="headers", reason=lambda rows: rows["defect"])
     slices = headers[whole].sort_values("location", ignore_index=True)
     again = slices["sop_instance_uid"].duplicated()
     repeated = slices[again].assign(stage="slices", reason="duplicate SOPInstanceUID")
     quarantine = pd.concat([rejected, repeated])[QUARANTINE_COLUMNS].sort_values("location", ignore_index=True)
-    slices = slices[~again].assign(image_id=lambda rows: rows["sop_instance_uid"])
+    slices = slices[~again]
     if slices.empty:
         reasons = quarantine["reason"].value_counts()
         raise InputError(f"no usable slice among {len(headers)} files: {reasons.to_dict()}; look at data.dicom")

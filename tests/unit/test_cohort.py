@@ -152,7 +152,8 @@ def test_labels_are_joined_by_name_and_never_by_position():
 
 def test_slices_without_label_and_labels_without_slice():
     slices = made_slices(60)
-    unlabelled = sorted(slices["image_id"].iloc[[3, 40, 41]])
+    sizes = slices.groupby("series_instance_uid")["image_id"].transform("size")
+    unlabelled = sorted(slices[sizes > 1].groupby("series_instance_uid")["image_id"].first().iloc[[3, 7, 11]])
     known = [name for name in slices["image_id"] if name not in unlabelled]
     orphans = ["ID_00000zzzz", "ID_aaaaaaaaa"]
     cohort, quarantine, flow = build_cohort(slices, made_labels([*known, *orphans]), PAPER, 8)
@@ -164,6 +165,16 @@ def test_slices_without_label_and_labels_without_slice():
     assert quarantine["image_id"].is_monotonic_increasing
     assert (flow["slices without label"], flow["labels without slice"]) == (3, 2)
     pa.Table.from_pandas(cohort, schema=COHORT_SCHEMA, preserve_index=False, safe=True)
+
+
+def test_a_part_without_labels_is_counted_and_not_named():
+    slices = made_slices(300)
+    without = slices["patient_id"].isin(sorted(slices["patient_id"].unique())[100:])
+    labels = made_labels(slices.loc[~without, "image_id"])
+    cohort, quarantine, flow = build_cohort(slices, labels, PAPER, 8)
+    assert list(cohort["image_id"]) == list(slices.loc[~without, "image_id"])
+    assert quarantine.empty
+    assert (flow["slices without label"], flow["slices of series without label"]) == (0, without.sum())
 
 
 def test_patients_without_a_labelled_slice_do_not_take_part_in_the_split():
@@ -178,11 +189,14 @@ def test_patients_without_a_labelled_slice_do_not_take_part_in_the_split():
 def test_the_flow_adds_up():
     slices = made_slices(500)
     labels = made_labels([*slices["image_id"].iloc[10:], "orphan1", "orphan2", "orphan3", "broken1", "broken2"])
-    cohort, quarantine, flow = build_cohort(slices, labels, PAPER, 8, ["broken2", "broken1", "broken without label"])
+    again = slices["image_id"].iloc[100]  # quarantined is another file of this slice
+    broken = ["broken2", "broken1", "broken without label", again]
+    cohort, quarantine, flow = build_cohort(slices, labels, PAPER, 8, broken)
     assert list(flow) == [
         "slices",
         "labels",
         "slices without label",
+        "slices of series without label",
         "labels of slices in quarantine",
         "labels without slice",
         "cohort",
@@ -191,11 +205,14 @@ def test_the_flow_adds_up():
     assert flow["slices"] == len(slices)
     assert flow["labels"] == len(slices) - 10 + 3 + 2
     assert flow["labels of slices in quarantine"] == 2
-    assert flow["slices without label"] == 10
+    labelled = set(slices["series_instance_uid"].iloc[10:])
+    holes = sum(series in labelled for series in slices["series_instance_uid"].iloc[:10])
+    assert 0 < holes < 10
+    assert (flow["slices without label"], flow["slices of series without label"]) == (holes, 10 - holes)
     assert flow["labels without slice"] == 3
-    assert flow["slices"] - flow["slices without label"] == flow["cohort"]["slices"] == len(cohort)
+    assert flow["slices"] - 10 == flow["cohort"]["slices"] == len(cohort)
     assert flow["labels"] - flow["labels without slice"] - 2 == flow["cohort"]["slices"]
-    assert len(quarantine) == 13
+    assert len(quarantine) == holes + 3
     assert not quarantine["image_id"].str.startswith("broken").any()  # they have their line already
     for unit, column in [("slices", "image_id"), ("series", "series_instance_uid"), ("patients", "patient_id")]:
         assert flow["cohort"][unit] == len(set(cohort[column])) == sum(flow[part][unit] for part in PARTS)

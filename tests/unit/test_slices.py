@@ -227,7 +227,7 @@ def test_rows_with_a_defect_go_to_quarantine():
     assert list(quarantine.columns) == QUARANTINE_COLUMNS
     assert quarantine.values.tolist() == [
         ["x", "/data/0", "headers", "not DICOM"],
-        ["file of b", "/data/b.dcm", "headers", "not axial"],
+        ["b", "/data/b.dcm", "headers", "not axial"],  # by its UID, which its label bears
     ]
 
 
