@@ -136,7 +136,6 @@ def _jpeg_lossless(dataset):
         writer.SetImage(change.GetOutput())
         assert writer.Write()
         encoded = pydicom.dcmread(BytesIO(Path(name).read_bytes()))
-    for element in (*dataset.file_meta, *dataset):
-        if element.keyword not in ("PixelData", "TransferSyntaxUID", "FileMetaInformationGroupLength"):
-            (encoded.file_meta if element.tag.group == 2 else encoded)[element.tag] = element
-    return encoded
+    dataset["PixelData"] = encoded["PixelData"]
+    dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    return dataset
