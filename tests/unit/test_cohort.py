@@ -7,9 +7,11 @@ import pytest
 from sklearn.model_selection import GroupShuffleSplit
 
 from ich.cohort import COHORT_SCHEMA, PARTS, assert_disjoint, build_cohort, counts, split_patients
+from ich.dicom import header_rows, inventory
 from ich.errors import InputError
 from ich.labels import CLASSES, SUBTYPES
-from ich.slices import QUARANTINE_COLUMNS
+from ich.slices import QUARANTINE_COLUMNS, build_manifest
+from tests.unit.dicom_factory import dicom_bytes, slice_elements
 
 PAPER = {"train": 0.65, "validation": 0.15, "test": 0.2}
 
@@ -165,6 +167,18 @@ def test_slices_without_label_and_labels_without_slice():
     assert quarantine["image_id"].is_monotonic_increasing
     assert (flow["slices without label"], flow["labels without slice"]) == (3, 2)
     pa.Table.from_pandas(cohort, schema=COHORT_SCHEMA, preserve_index=False, safe=True)
+
+
+def test_a_slice_left_out_under_another_file_name_has_one_line(tmp_path):
+    for patient in range(12):
+        data = dicom_bytes(**slice_elements(patient, 0))
+        (tmp_path / f"IM{patient:04d}").write_bytes(data[:-1] if patient == 5 else data)
+    slices, left_out = build_manifest(header_rows(inventory([tmp_path])), 1)
+    labels = made_labels([*slices["image_id"], "ID_000500000"])
+    _, quarantine, flow = build_cohort(slices, labels, PAPER, 8, left_out["image_id"])
+    assert left_out[["image_id", "reason"]].values.tolist() == [["ID_000500000", "truncated"]]
+    assert quarantine.empty
+    assert flow["labels of slices in quarantine"] == 1
 
 
 def test_a_part_without_labels_is_counted_and_not_named():

@@ -690,6 +690,13 @@ def test_every_reason_of_the_list_is_reached_and_no_other(tmp_path):
     assert all(len(remedy) > 20 for remedy in DEFECTS.values())
 
 
+def test_the_page_of_reasons_is_the_list():
+    page = (Path(__file__).parents[2] / "docs/data.md").read_text()
+    rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", page.partition("## Quarantine")[2], re.MULTILINE))
+    assert {reason: rows.pop(reason) for reason in DEFECTS} == DEFECTS
+    assert rows.keys() == {"reason", "no label", "label without slice"}
+
+
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.keyword)
 def test_a_file_cut_anywhere_never_passes_for_a_whole_one(tmp_path, syntax):
     pixels = noise(np.uint16, 12)

@@ -1,10 +1,13 @@
 """What a user is told when the input is wrong, by the workflow itself."""
 
 import shutil
+import zipfile
 
 import pandas as pd
 import pytest
 
+from ich.dicom import header_rows, inventory
+from ich.files import read_json
 from tests.workflow.conftest import TINY, Project
 
 pytestmark = pytest.mark.xdist_group("inputs")
@@ -46,12 +49,12 @@ def data(project):
     return project.folder / "data/tiny"
 
 
-def run_on(project, data, tmp_path, edit):
+def run_on(project, data, tmp_path, edit, **sources):
     """Run the ingest on a copy of the data set that was edited."""
     root = tmp_path / "data"
     shutil.copytree(data, root)
     edit(root)
-    over = {"data": {"root": str(root), "synthetic": None}, "results": str(tmp_path / "results")}
+    over = {"data": {"root": str(root), "synthetic": None, **sources}, "results": str(tmp_path / "results")}
     done = project.run(str(tmp_path / "results/data/cohort.parquet"), over=over, check=False)
     return done.returncode, done.stdout + done.stderr, tmp_path / "results"
 
@@ -69,6 +72,35 @@ def test_a_bad_label_is_named_on_the_terminal_and_in_the_log(project, data, tmp_
     log = (results / "logs/labels.log").read_text()
     assert "neither 0 nor 1" in log
     assert "Traceback" not in log
+
+
+def test_a_zip_a_folder_and_a_part_without_labels_go_through_one_ingest(project, data, tmp_path):
+    headers = header_rows(inventory([data / "stage_2_train"])).query("defect == ''")
+    patients = sorted(headers["patient_id"].unique())
+    unlabelled, packed = (headers[headers["patient_id"] == patient] for patient in patients[:2])
+
+    def edit(root):
+        (root / "stage_2_test").mkdir()
+        with zipfile.ZipFile(root / "some.zip", "w", zipfile.ZIP_DEFLATED) as opened:
+            for name in packed["image_id"]:
+                opened.write(root / f"stage_2_train/{name}.dcm", f"rsna/stage_2_train/{name}.dcm")
+                (root / f"stage_2_train/{name}.dcm").unlink()
+        for name in unlabelled["image_id"]:
+            (root / f"stage_2_train/{name}.dcm").rename(root / f"stage_2_test/{name}.dcm")
+        labels = (root / "stage_2_train.csv").read_text().splitlines()
+        known = [line for line in labels if line[:12] not in set(unlabelled["image_id"])]
+        (root / "stage_2_train.csv").write_text("\n".join(known))
+
+    sources = ["some.zip", "stage_2_train", "stage_2_test"]
+    code, text, results = run_on(project, data, tmp_path, edit, dicom=sources)
+    assert code == 0, text
+    slices = pd.read_parquet(results / "data/slices.parquet")
+    cohort = pd.read_parquet(results / "data/cohort.parquet")
+    assert set(unlabelled["image_id"]) | set(packed["image_id"]) <= set(slices["image_id"])
+    assert set(slices["image_id"]) - set(cohort["image_id"]) == set(unlabelled["image_id"])
+    assert read_json(results / "data/flow.json")["slices of series without label"] == len(unlabelled)
+    quarantine = pd.read_csv(results / "data/quarantine/cohort.csv")
+    assert not set(quarantine["image_id"]) & set(unlabelled["image_id"])
 
 
 def test_files_that_cannot_be_used_are_quarantined_and_the_rest_goes_on(project, data, tmp_path):
