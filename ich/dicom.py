@@ -166,17 +166,21 @@ def inventory(sources: Sequence[str | os.PathLike]) -> pd.DataFrame:
     Raises
     ------
     InputError
-        A source is missing, is neither folder nor zip file, or is damaged; a member is a link or its name climbs out
-        of its archive; a member is encrypted or compressed by a method other than deflate; there is no file at all.
+        A source is missing, is neither folder nor zip file, cannot be read or is damaged; a member is a link or its
+        name climbs out of its archive; a member is encrypted or compressed by a method other than deflate; there is no
+        file at all.
     """
     rows: list[tuple] = []
     for source in map(Path, sources):
-        if source.is_dir():
-            rows.extend(_files(source))
-        elif source.is_file():
-            rows.extend(_members(source))
-        else:
-            raise InputError(f"{source}: there is no such folder or zip file; write its name as data.dicom")
+        try:
+            if source.is_dir():
+                rows.extend(_files(source))
+            elif source.is_file():
+                rows.extend(_members(source))
+            else:
+                raise InputError(f"{source}: there is no such folder or zip file; write its name as data.dicom")
+        except OSError as error:
+            raise InputError(f"{error.filename}: cannot be listed ({error.strerror}); make it readable") from error
     if not rows:
         raise InputError(
             f"{', '.join(map(str, sources))}: no file in it; write the name of another folder as data.dicom"
@@ -212,7 +216,7 @@ def _members(archive: Path) -> Iterator[tuple]:
     try:
         with zipfile.ZipFile(archive) as opened:
             members = opened.infolist()
-    except (zipfile.BadZipFile, struct.error, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OSError) as error:
         raise InputError(f"{archive}: not a folder and not a whole zip file ({error}); fetch it again") from error
     for member in members:
         path = PurePosixPath(member.filename)
@@ -220,7 +224,7 @@ def _members(archive: Path) -> Iterator[tuple]:
             raise InputError(f"{archive}: the name {member.filename!r} climbs out of it; do not trust this file")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise InputError(f"{archive}: {member.filename!r} is a link; pack the files themselves")
-        if member.is_dir() or any(part.startswith(".") for part in path.parts):
+        if member.filename.endswith("/") or any(part.startswith(".") for part in path.parts):
             continue
         if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise InputError(f"{archive}: {member.filename!r} is encrypted or oddly compressed; pack it anew")

@@ -146,6 +146,21 @@ def test_a_missing_source(tmp_path):
         inventory([tmp_path, tmp_path / "nowhere"])
 
 
+def test_a_folder_that_may_not_be_read(tmp_path):
+    write_dicom(tmp_path / "open" / "a.dcm")
+    (tmp_path / "open" / "shut").mkdir(mode=0)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    before = os.geteuid()
+    if before == 0:  # whom no mode keeps out
+        os.seteuid(65534)
+    try:
+        with pytest.raises(InputError, match=r"shut: cannot be listed \(Permission denied\)"):
+            inventory([tmp_path / "open"])
+    finally:
+        os.seteuid(before)
+
+
 def test_no_file_at_all(tmp_path):
     (tmp_path / "empty" / "deeper").mkdir(parents=True)
     (tmp_path / "empty" / ".DS_Store").touch()
@@ -502,6 +517,37 @@ def test_elements_after_and_among_the_known_ones_do_no_harm(tmp_path):
     pixels = noise(np.int16, 16)
     write_dicom(tmp_path / "a.dcm", pixels, LargestImagePixelValue=None, ImageComments="x" * 5000, **private)
     np.testing.assert_array_equal(read_hu(row_of(tmp_path)), pixels.astype(float) - 1024)
+
+
+def item(length, value=b""):
+    return struct.pack("<HHL", 0xFFFE, 0xE000, length) + value
+
+
+SEQUENCE = struct.pack("<HH2sxxL", 9, 0x1001, b"SQ", 2**32 - 1)
+LONG = {
+    "a long value": struct.pack("<HH2sxxL", 9, 0x1001, b"OB", 10**5) + bytes(10**5),
+    "many values": b"".join(struct.pack("<HH2sH", 9, 0x1001 + n, b"LO", 60) + b"x" * 60 for n in range(2000)),
+    "a sequence": SEQUENCE + item(60000, bytes(60000)) * 3 + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEGLosslessSV1], ids=["native", "compressed"])
+@pytest.mark.parametrize("kind", LONG)
+def test_long_headers(tmp_path, kind, syntax, packed):
+    pixels = noise(np.int16, 16)
+    whole = dicom_bytes(pixels, syntax)
+    place = whole.index(struct.pack("<HH2s", 0x10, 0x20, b"LO"))
+    content = whole[:place] + LONG[kind] + whole[place:]
+    path = tmp_path / "data" / "a.dcm"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    if packed:
+        with zipfile.ZipFile(tmp_path / "data.zip", "w", zipfile.ZIP_DEFLATED) as opened:
+            opened.write(path, "a.dcm")
+    row = row_of(tmp_path / ("data.zip" if packed else "data"))
+    assert (row.defect, row.patient_id) == ("", "ID_0000000a")
+    np.testing.assert_array_equal(read_hu(row), pixels.astype(float) - 1024)
 
 
 def test_headers_survive_the_disk(tmp_path):

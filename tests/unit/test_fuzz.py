@@ -1,15 +1,20 @@
 """Damaged files, a smaller number of those that `python -m bench.fuzz` makes."""
 
+import contextlib
 import random
 import re
 import subprocess
 import sys
+import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench import fuzz
+from ich.dicom import DEFECTS, Defect, header_rows, inventory, read_hu
+from ich.errors import InputError
 from tests.unit.dicom_factory import SYNTAXES
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +34,32 @@ def test_damaged_files_end_in_a_slice_or_a_reason_and_leave_their_neighbours_alo
     assert sum(map(int, re.findall(r" (\d+)(?:,|$)", table.partition(": ")[2]))) == 250
     assert memory.endswith("0 faults")
     assert not list(tmp_path.iterdir())
+
+
+def test_damaged_zip_files_are_refused_or_their_members_quarantined(tmp_path):
+    stored = fuzz.stored_values(0)
+    path = tmp_path / "slices.zip"
+    with zipfile.ZipFile(path, "w") as opened:
+        for number in range(4):
+            method = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)[number % 2]
+            opened.writestr(f"rsna/{number}.dcm", fuzz.whole_slice(1, number, stored, SYNTAXES[0]), method)
+    whole = path.read_bytes()
+    directory = whole.index(b"PK\x01\x02")
+    became = Counter()
+    for seed in range(400):
+        draw, start = random.Random(seed), directory if seed % 2 else 0
+        path.write_bytes(whole[:start] + fuzz.damaged(draw, whole[start:], fuzz.OF_DICOM[:-2]))
+        try:
+            rows = header_rows(inventory([path]))
+        except InputError:
+            became["refused"] += 1
+            continue
+        became.update(rows["defect"])
+        for row in rows[rows["defect"] == ""].itertuples(index=False):
+            with contextlib.suppress(Defect):
+                assert read_hu(row).shape == stored.shape
+    assert became.keys() <= {"refused", "", *DEFECTS}
+    assert min(became["refused"], became[""], became["unreadable file"]) > 50
 
 
 def test_a_seed_gives_the_same_files_and_another_seed_others():
