@@ -2,6 +2,7 @@ import os
 import re
 import stat
 import struct
+import tempfile
 import tracemalloc
 import warnings
 import zipfile
@@ -146,19 +147,20 @@ def test_a_missing_source(tmp_path):
         inventory([tmp_path, tmp_path / "nowhere"])
 
 
-def test_a_folder_that_may_not_be_read(tmp_path):
-    write_dicom(tmp_path / "open" / "a.dcm")
-    (tmp_path / "open" / "shut").mkdir(mode=0)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+def test_a_folder_that_may_not_be_read():
     before = os.geteuid()
-    if before == 0:  # whom no mode keeps out
-        os.seteuid(65534)
-    try:
-        with pytest.raises(InputError, match=r"shut: cannot be listed \(Permission denied\)"):
-            inventory([tmp_path / "open"])
-    finally:
-        os.seteuid(before)
+    with tempfile.TemporaryDirectory() as name:  # in a place that every user may enter
+        folder = Path(name)
+        folder.chmod(0o755)
+        write_dicom(folder / "a.dcm")
+        (folder / "shut").mkdir(mode=0)
+        if before == 0:  # whom no mode keeps out
+            os.seteuid(65534)
+        try:
+            with pytest.raises(InputError, match=r"shut: cannot be listed \(Permission denied\)"):
+                inventory([folder])
+        finally:
+            os.seteuid(before)
 
 
 def test_no_file_at_all(tmp_path):
