@@ -17,7 +17,7 @@ import torch
 from numpy.lib import format as npy
 
 from ich.dicom import Defect, read_hu
-from ich.errors import InputError
+from ich.errors import DamagedArtifact, InputError
 from ich.files import read_json, replacing, write_json
 from ich.windowing import slice_to_image
 
@@ -157,13 +157,19 @@ class Cache:
 
         Raises
         ------
-        InputError
+        DamagedArtifact
             Names the shard that is not what was written.
+        InputError
+            A shard cannot be read.
         """
         for path, expected in zip(self.paths, self._sha256, strict=True):
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != expected:
-                    raise _damaged(path, "does not have the checksum that stands in its .json file")
+            try:
+                with path.open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise _unreadable(path, error) from error
+            if found != expected:
+                raise _damaged(path, "does not have the checksum that stands in its .json file")
 
     def read(self, shard: np.ndarray, row: np.ndarray) -> torch.Tensor:
         """Read images.
@@ -198,7 +204,7 @@ class Cache:
                     raise _damaged(self.paths[shard], f"ends before its row {row} does")
                 place, offset = place[count:], offset + count
         except OSError as error:
-            raise _damaged(self.paths[shard], f"cannot be read ({error.strerror})") from error
+            raise _unreadable(self.paths[shard], error) from error
 
     def _descriptor(self, shard: int) -> int:
         if shard not in self._open:
@@ -242,9 +248,19 @@ def _sidecar(path: Path) -> dict[str, Any]:
     try:
         sidecar = read_json(beside)
         return {key: sidecar[key] for key in ("sha256", "windows", "size", "slices", "failed")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, f"has no readable {beside.name} beside it") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
-def _damaged(path: Path, problem: str) -> InputError:
-    return InputError(f"{path}: this cache shard {problem}. Delete it and run again; the pipeline makes it anew.")
+def _damaged(path: Path, problem: str) -> DamagedArtifact:
+    return DamagedArtifact(_remedy(path, problem), path)
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(_remedy(path, f"cannot be read ({error.strerror})"))
+
+
+def _remedy(path: Path, problem: str) -> str:
+    return f"{path}: this cache shard {problem}. Delete it and run again; the pipeline makes it anew."

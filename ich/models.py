@@ -243,4 +243,4 @@ def download(name: str, url: str | None, path: str | Path) -> None:
             raise InputError(f"{url}, fetched as {error}") from error
         state = _read_state(fetched)
     with replacing(path) as partial:
-        safetensors.torch.save_file({key: state[key].clone().contiguous() for key in sorted(state)}, partial)
+        partial.write_bytes(safetensors.torch.save({key: state[key].clone().contiguous() for key in sorted(state)}))

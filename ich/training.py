@@ -404,7 +404,7 @@ def save_model(trained: Trained, *, weights: str | Path, history: str | Path, fa
         Further facts, such as the code hash.
     """
     with replacing(weights) as partial:
-        safetensors.torch.save_file(trained.state, partial)
+        partial.write_bytes(safetensors.torch.save(trained.state))
     write_csv(trained.history, history)
     write_json(
         trained.facts

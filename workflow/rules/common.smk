@@ -34,6 +34,11 @@ if not SYNTHETIC:
                 "of the data set as data.root; `make demo` runs on synthetic data instead."
             )
 
+# A warning, since a dry run and a report only read; of a run Snakemake then names the file, but not what to do.
+results = Path(CONFIG.results).absolute()
+if not os.access(next(folder for folder in [results, *results.parents] if folder.exists()), os.W_OK):
+    logger.warning(f"{results} cannot be written to. Make it writable, or write another folder as `results`.")
+
 
 wildcard_constraints:
     cache="|".join(CONFIG.caches),

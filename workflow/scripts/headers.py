@@ -1,8 +1,8 @@
 from ich import jobs
 from ich.dicom import HEADER_SCHEMA, header_rows, shard_rows
-from ich.files import read_parquet, write_parquet
+from ich.files import count_rows, read_rows, write_parquet
 
 jobs.start(snakemake.log[0])
-files = read_parquet(snakemake.input[0])
-mine = shard_rows(len(files), int(snakemake.wildcards.shard), snakemake.params.shards)
-write_parquet(header_rows(files.iloc[mine]), snakemake.output[0], HEADER_SCHEMA)
+mine = shard_rows(count_rows(snakemake.input[0]), int(snakemake.wildcards.shard), snakemake.params.shards)
+files = read_rows(snakemake.input[0], mine)
+write_parquet(header_rows(files), snakemake.output[0], HEADER_SCHEMA)
