@@ -114,7 +114,7 @@ def test_jobs_that_are_killed_are_tried_again_and_end_with_the_same_bytes(projec
     kills = 0
     while run.poll() is None and kills < 6:
         try:
-            run.wait(draw.uniform(0, 1))
+            run.wait(draw.uniform(0, 0.7))
         except subprocess.TimeoutExpired:
             jobs = [child for child in running.children(recursive=True) if ".snakemake/scripts" in str(child.cmdline())]
             if jobs:
