@@ -24,6 +24,7 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/ingest.smk"
 include: "workflow/rules/cache.smk"
 include: "workflow/rules/training.smk"
+include: "workflow/rules/search.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 
@@ -39,6 +40,8 @@ rule all:
         rules.quarantine.output,
         expand(rules.headers.output, shard=SHARDS),
         expand(rules.cache.output, cache=CONFIG.used_caches(), shard=SHARDS),
+        [expand(rules.search_point.output, search=search, point=point) for search, point in POINTS],
+        expand(rules.search_choose.output, search=SEARCHES),
         expand(rules.train.output, experiment=CONFIG.experiments),
         expand(rules.predict.output, experiment=CONFIG.experiments, part=PARTS),
         expand(rules.evaluate.output, experiment=CONFIG.experiments),

@@ -6,6 +6,7 @@ parameters, so that a new key here makes nothing run again.
 """
 
 import difflib
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,10 +17,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from ich.errors import InputError
+from ich.settings import merged, nested, value_at
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Patients = Annotated[int, Field(ge=2)] | Annotated[float, Field(gt=0, le=1)]
 Model = Literal["resnet18", "resnet34", "resnet50", "densenet121", "densenet169"]
 
 
@@ -156,10 +159,98 @@ class Training(Section):
     seed: Seed = Field(description="Seed of initial weights, order and augmentation.")
 
 
+class Search(Section):
+    """Trains a grid of settings on some of the patients; the best is the one with the highest ROC AUC on validation."""
+
+    grid: dict[str, Annotated[list[bool | int | float | str], Field(min_length=1)]] = Field(
+        min_length=1,
+        description="Values by the key of `training` that they are of, such as `optimizer.learning_rate`. Every "
+        "combination is a point, and a job; the experiment's other settings are common to all.",
+    )
+    epochs: int = Field(ge=1, description="Number of epochs of a point, whatever the experiment's own is.")
+    train: Patients = Field(description="Patients of the training part: their share (up to 1) or their number.")
+    validation: Patients = Field(description="Patients of the validation part: their share (up to 1) or their number.")
+    seed: Seed = Field(description="Of the patients drawn and of every point's training.")
+
+
 class Experiment(Training):
     """One trained configuration."""
 
     model: Model = Field(description="Torchvision's name of the backbone.")
+    seeds: list[Seed] | None = Field(
+        default=None,
+        min_length=1,
+        description="Train with each of these instead of `seed`, as `<name>_seed0` and so on; tables show their mean.",
+    )
+    search: Search | None = Field(default=None, description="A grid search over settings of this experiment.")
+    from_search: bool | Name = Field(
+        default=False,
+        description="true: train with the values that this experiment's search chose; a name: with those of the "
+        "search of that experiment.",
+    )
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Self:
+        if self.seeds and len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("a seed stands twice in seeds; write each once")
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """Give what a training is told, beside its input files."""
+        return {key: value for key, value in canonical(self).items() if key not in _NO_SETTINGS}
+
+    def grid(self) -> dict[str, list[Any]]:
+        """Give the values of the search by dotted key, whatever the order of keys in the file."""
+        assert self.search
+        return {key: [_value(self, key, value) for value in values] for key, values in sorted(self.search.grid.items())}
+
+    def points(self) -> dict[str, dict[str, Any]]:
+        """Give the values of each point of the search, by dotted key, by the name that is made of them."""
+        grid = self.grid()
+        combinations = (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
+        # no comma: Snakemake hands wildcards to a cluster's jobs in a list with commas
+        return {"_".join(f"{key}={_text(value)}" for key, value in each.items()): each for each in combinations}
+
+    def point_settings(self, point: str) -> dict[str, Any]:
+        """Give what the training of a point is told."""
+        assert self.search
+        own = {"epochs": self.search.epochs, "seed": self.search.seed}
+        return merged(merged(self.settings(), own), nested(self.points()[point]))
+
+
+_NO_SETTINGS = ("cache", "weights", "seeds", "search", "from_search")
+
+
+def _value(experiment: Experiment, key: str, value: Any) -> Any:
+    """Give a value of a grid as the type that its key has: `1` is `1.0` where any number may stand."""
+    settings = merged(experiment.model_dump(exclude={"search"}), nested({key: value}))
+    return value_at(canonical(Experiment.model_validate(settings)), key)
+
+
+def _faults(experiment: Experiment, key: str, value: Any) -> Iterator[str]:
+    """Say what is wrong with a value of a grid."""
+    try:
+        _value(experiment, key, value)
+    except ValidationError as error:
+        if isinstance(value, str) and _is_number(value):
+            yield f"{value!r} is text to YAML; write {_yaml_number(value)}"
+        else:
+            yield f"{value!r} does not fit ({_lower(error.errors()[0]['msg'])})"
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Give the dotted keys of single values."""
+    for key, value in settings.items():
+        yield from _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [f"{prefix}{key}"]
+
+
+def _seeded(name: str, seed: int) -> str:
+    """Name the training of an experiment with one of its seeds."""
+    return f"{name}_seed{seed}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 class Evaluation(Section):
@@ -221,9 +312,59 @@ class Config(Section):
             for name, each in self.experiments.items()
             if each.cache not in self.caches
         ]
+        for name, each in self.experiments.items():
+            problems += [f"experiments.{name}.{line}" for line in self._problems_of(name, each)]
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _problems_of(self, name: str, experiment: Experiment) -> Iterator[str]:
+        """Give the faults of an experiment's seeds and search that its section alone does not show."""
+        for seed in experiment.seeds or []:
+            if _seeded(name, seed) in self.experiments:
+                yield f"seeds: the training with seed {seed} would be called as experiments.{_seeded(name, seed)} is"
+        searched = [each for each, other in self.experiments.items() if other.search]
+        if experiment.from_search is True and not experiment.search:
+            yield "from_search: this experiment has no search; write one, or the name of an experiment that has"
+        elif isinstance(experiment.from_search, str) and experiment.from_search not in searched:
+            yield f"from_search: no search in {experiment.from_search!r}; {_choice(experiment.from_search, searched)}"
+        known = [*_leaves(canonical(self.training))]
+        for key, values in experiment.search.grid.items() if experiment.search else ():
+            if key in ("cache", "weights"):
+                yield f"search.grid.{key}: its files are inputs of the training; make each an experiment of its own"
+            elif key not in known:
+                yield f"search.grid.{key}: not a single value of training; {_choice(key, known)}"
+            else:
+                faults = (fault for value in values for fault in _faults(experiment, key, value))
+                yield from (f"search.grid.{key}: {fault}" for fault in faults)
+
+    def members(self) -> dict[str, list[str]]:
+        """Name the trainings of each experiment as it is written: itself, or one for each of its seeds."""
+        found: dict[str, list[str]] = {}
+        for name, each in self.experiments.items():
+            found.setdefault(name.removesuffix(_seeded("", each.seed)) if each.seeds else name, []).append(name)
+        return found
+
+    def searches(self) -> dict[str, Experiment]:
+        """Give the experiments that have a search, by the name that is written."""
+        first = {name: self.experiments[members[0]] for name, members in self.members().items()}
+        return {name: each for name, each in first.items() if each.search}
+
+    def search_of(self, training: str) -> str | None:
+        """Name the experiment whose search a training takes its values from, if any."""
+        taken = self.experiments[training].from_search
+        if taken is True:
+            return next(name for name, members in self.members().items() if training in members)
+        return taken or None
+
+    def training_settings(self, training: str) -> dict[str, Any]:
+        """Give what a training is told; what a search chooses is known only when it has run."""
+        settings, search = self.experiments[training].settings(), self.search_of(training)
+        if search is None:
+            return settings
+        return merged(
+            settings, nested(dict.fromkeys(self.searches()[search].grid(), f"chosen by the search of {search}"))
+        )
 
     def cache_windows(self, cache: str) -> list[dict[str, Any]]:
         """Name, level and width (HU) of each channel of a cache."""
@@ -245,6 +386,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
     Returns
     -------
     Config
+        In its `experiments`, one with `seeds` has become a training for each, by the name `{experiment}_seed{seed}`.
 
     Raises
     ------
@@ -252,22 +394,18 @@ def parse(raw: Mapping[str, Any]) -> Config:
         The message has a line `key: problem, what to write instead` for every fault of the file.
     """
     try:
-        return Config.model_validate(dict(raw))
+        config = Config.model_validate(dict(raw))
     except ValidationError as error:
         first = dict(
             reversed([*_explain(error)])
         )  # a value of two possible types has a problem with each: one is enough
         lines = [f"  {line}" for line in reversed(first.values())]
         raise InputError("\n".join(["The configuration cannot be used:", *lines])) from None
-
-
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one mapping over another, key by key at every depth."""
-    result = dict(base)
-    for key, value in over.items():
-        nested = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
-        result[key] = merged(base[key], value) if nested else value
-    return result
+    trainings: dict[str, Experiment] = {}
+    for name, each in config.experiments.items():
+        seeds = {_seeded(name, seed): seed for seed in each.seeds or []} or {name: each.seed}
+        trainings |= {training: each.model_copy(update={"seed": seed}) for training, seed in seeds.items()}
+    return config.model_copy(update={"experiments": trainings})
 
 
 def canonical(section: Section) -> dict[str, Any]:
@@ -312,8 +450,11 @@ def _explain(error: ValidationError) -> Iterator[tuple[str, str]]:
             case _ if isinstance(found, str) and "number" in text and _is_number(found):
                 yield key, f"{key}: {found!r} is text to YAML; write {_yaml_number(found)}"
             case _:
-                text = text[:1].lower() + text[1:]
-                yield key, f"{key}: {found!r} does not fit ({text}); write: {_description(known)}"
+                yield key, f"{key}: {found!r} does not fit ({_lower(text)}); write: {_description(known)}"
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _keys(loc: tuple[int | str, ...]) -> list[str]:
@@ -426,6 +567,7 @@ def _type_text(node: dict[str, Any]) -> str:
     bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     limits = ", ".join(f"{sign} {node[name]}" for name, sign in bounds.items() if name in node)
     kinds = {
+        "boolean": "true or false",
         "integer": "whole number",
         "number": "number",
         "string": "text",

@@ -8,6 +8,7 @@ import yaml
 
 from ich import config
 from ich.errors import InputError
+from ich.settings import merged
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +52,7 @@ def test_the_shipped_file_is_the_papers_experiment(raw):
 
 @pytest.mark.parametrize("overlay", sorted(path.name for path in (ROOT / "config").glob("*.yaml")))
 def test_each_overlay_fits_over_it(raw, overlay):
-    parsed = config.parse(config.merged(raw, yaml.safe_load((ROOT / "config" / overlay).read_text())))
+    parsed = config.parse(merged(raw, yaml.safe_load((ROOT / "config" / overlay).read_text())))
     assert parsed.results != "results"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ich.config import merged
+from ich.settings import merged
 
 ROOT = Path(__file__).parents[2]
 

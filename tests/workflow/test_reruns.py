@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ich.config import merged
+from ich.settings import merged
 
 pytestmark = pytest.mark.xdist_group("workflow")
 

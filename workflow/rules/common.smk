@@ -1,6 +1,7 @@
 # What the rules share. Every job of a cluster reads this file again: nothing slow and no heavy import here.
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -25,6 +26,8 @@ ENVIRONMENT = "../../envs/ich.yaml"  # relative to the rule files
 SHARDS = [f"{shard:04d}" for shard in range(CONFIG.shards)]
 SYNTHETIC = CONFIG.data.synthetic is not None
 PARTS = ["validation", "test"]  # the parts that are predicted
+SEARCHES = CONFIG.searches()
+POINTS = [(name, point) for name, search in SEARCHES.items() for point in search.points()]
 
 if not SYNTHETIC:
     for path in [CONFIG.data.labels_path, *CONFIG.data.dicom_paths]:
@@ -44,6 +47,8 @@ wildcard_constraints:
     cache="|".join(CONFIG.caches),
     experiment="|".join(CONFIG.experiments),
     part="|".join(PARTS),
+    point="|".join(re.escape(point) for _, point in POINTS) or "(?!)",  # that is: nothing
+    search="|".join(SEARCHES) or "(?!)",
     shard=r"\d{4}",
 
 
@@ -65,26 +70,35 @@ def experiment_cache(wildcards):
     return cache_shards(CONFIG.experiments[wildcards.experiment].cache)
 
 
-def initial_weights(wildcards):
-    """The file with the weights that an experiment starts from, if any."""
-    experiment = CONFIG.experiments[wildcards.experiment]
+def weights_of(experiment):
+    """The file with the weights that trainings of an experiment start from, if any."""
     if experiment.weights == "imagenet":
         return f"<results>/weights/{experiment.model}.safetensors"
     return [] if experiment.weights == "none" else experiment.weights
 
 
+def initial_weights(wildcards):
+    """The file with the weights that a training starts from, if any."""
+    return weights_of(CONFIG.experiments[wildcards.experiment])
+
+
+def chosen_values(wildcards):
+    """The file with the values that a search chose for a training, if it takes any."""
+    search = CONFIG.search_of(wildcards.experiment)
+    return f"<results>/search/{search}/chosen.json" if search else []
+
+
 def training_settings(wildcards):
     """What a training job depends on, beside its inputs."""
-    settings = canonical(CONFIG.experiments[wildcards.experiment])
-    return {key: value for key, value in settings.items() if key not in ("cache", "weights")}
+    return CONFIG.training_settings(wildcards.experiment)
 
 
 def figure(path, category, name):
     """A figure of the report; its caption bears the file's name."""
-    by_experiment = {"experiment": "{experiment}"} if "{experiment}" in path else {}
+    by_name = {name: f"{{{name}}}" for name in ("experiment", "search") if f"{{{name}}}" in path}
     return report(
         path,
         caption=f"../report/{Path(path).stem}.rst",
         category=category,
-        labels={"figure": name, **by_experiment},
+        labels={"figure": name, **by_name},
     )

@@ -23,6 +23,7 @@ rule train:
         unpack(experiment_cache),
         cohort="<results>/data/cohort.parquet",
         weights=initial_weights,
+        chosen=chosen_values,
     output:
         weights="<results>/models/{experiment}/weights.safetensors",
         history="<results>/models/{experiment}/history.csv",

@@ -1,0 +1,71 @@
+# Grid search: each point is one job on some of the patients; the best gives its values to the trainings that ask for it.
+
+
+def search_cache(wildcards):
+    """All files of the cache that a search uses."""
+    return cache_shards(SEARCHES[wildcards.search].cache)
+
+
+def search_patients(wildcards):
+    """Which patients the points of a search are trained on."""
+    return {key: canonical(SEARCHES[wildcards.search].search)[key] for key in ("train", "validation", "seed")}
+
+
+rule search_point:
+    input:
+        unpack(search_cache),
+        cohort="<results>/data/cohort.parquet",
+        weights=lambda wildcards: weights_of(SEARCHES[wildcards.search]),
+    output:
+        history="<results>/search/{search}/{point}/history.csv",
+        summary="<results>/search/{search}/{point}/summary.json",
+    log:
+        "<logs>/search_point/{search}/{point}.log",
+    benchmark:
+        "<benchmarks>/search_point/{search}/{point}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        mem_mb=32000,
+        runtime=1440,
+        gpu=1,
+    params:
+        settings=lambda wildcards: SEARCHES[wildcards.search].point_settings(wildcards.point),
+        patients=search_patients,
+        code=code("search_point"),
+    script:
+        "../scripts/search_point.py"
+
+
+rule search_choose:
+    input:
+        lambda wildcards: expand(
+            "<results>/search/{{search}}/{point}/summary.json", point=SEARCHES[wildcards.search].points()
+        ),
+    output:
+        points="<results>/search/{search}/points.csv",
+        chosen="<results>/search/{search}/chosen.json",
+        svg=figure("<results>/search/{search}/search.svg", "Search", "ROC AUC on validation by point"),
+        png="<results>/search/{search}/search.png",
+    log:
+        "<logs>/search_choose/{search}.log",
+    benchmark:
+        "<benchmarks>/search_choose/{search}.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        points=lambda wildcards: SEARCHES[wildcards.search].points(),
+        grid=lambda wildcards: list(SEARCHES[wildcards.search].grid()),
+        synthetic=SYNTHETIC,
+        code=code("search_choose"),
+    script:
+        "../scripts/search_choose.py"
+
+
+# The searches alone, to look at before anything is trained on their word.
+rule search:
+    input:
+        expand(rules.search_choose.output, search=SEARCHES),
+    localrule: True
