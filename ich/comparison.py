@@ -16,7 +16,9 @@ from ich import paper
 from ich.labels import SUBTYPES
 from ich.metrics import kaggle_log_loss
 
-TABLE_COLUMNS = ["quantity", "column", "source", "data", "value", "lower", "upper", "text", "reason", "notes"]
+TABLE_COLUMNS = [
+    "quantity", "column", "source", "data", "seeds", "value", "lower", "upper", "sd", "text", "reason", "notes"
+]  # fmt: skip
 CLASS_METRICS = (
     "roc_auc", "average_precision", "pr_auc_trapezoid", "log_loss", "prior_log_loss", "accuracy",
     "always_negative_accuracy", "brier", "threshold",
@@ -42,30 +44,67 @@ _NOTHING_TO_RANK = "without a model there is nothing to rank and nothing to trai
 _NOT_PUBLISHED = "not published, or not among the published numbers that are kept here"
 
 
-def comparison(metrics: Mapping[str, pd.DataFrame], facts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def over_seeds(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put the metrics of trainings that differ by their seed together.
+
+    Parameters
+    ----------
+    frames : sequence of DataFrame
+        As from `evaluation.evaluate`, one a seed, of the same slices and settings.
+
+    Returns
+    -------
+    DataFrame
+        The same rows, and the columns seeds and sd. value is the mean over the seeds, sd their standard deviation
+        (divisor seeds - 1; NaN of one seed). lower and upper are means over the seeds as well: the interval of a
+        single training, from drawing patients. The mean of several varies no more than that.
+    """
+    keys = ["part", "metric", "class"]
+    first, *others = frames
+    assert all(other[keys].equals(first[keys]) for other in others), "metrics of other rows"
+    joined = first.assign(seeds=len(frames), sd=math.nan)
+    for name in ("value", "lower", "upper"):
+        joined[name] = np.mean([frame[name] for frame in frames], axis=0)
+    if others:
+        with np.errstate(invalid="ignore"):  # a threshold that calls no slice positive is infinite
+            joined["sd"] = np.std([frame["value"] for frame in frames], axis=0, ddof=1)
+        reasons = pd.concat([frame["reason"].replace("", None) for frame in frames], axis=1)
+        joined["reason"] = reasons.bfill(axis=1).iloc[:, 0].fillna("")
+    return joined
+
+
+def comparison(
+    metrics: Mapping[str, pd.DataFrame],
+    facts: Mapping[str, Mapping[str, Any]],
+    members: Mapping[str, Sequence[str]] | None = None,
+) -> pd.DataFrame:
     """Put the experiments beside the baselines and the paper.
 
     Parameters
     ----------
     metrics : mapping of experiment to DataFrame
-        As from `evaluation.evaluate`; the part `test` is shown, slice by slice.
-    facts : mapping of experiment to mapping
+        As from `evaluation.evaluate` or `over_seeds`; the part `test` is shown, slice by slice.
+    facts : mapping of training to mapping
         model.json of each.
+    members : mapping of experiment to sequence of str, or None
+        Names of its trainings, one a seed; None: an experiment is one training of the same name.
 
     Returns
     -------
     DataFrame
         `TABLE_COLUMNS`, a row a cell. source is experiment, baseline or paper; data is what was tested on; text is
-        what a table shows; reason says why a cell is empty or its interval incomplete; notes are keys of `paper.NOTES`,
-        separated by spaces. No value is missing without a reason.
+        what a table shows; sd is the standard deviation over an experiment's seeds, which are counted in seeds; reason
+        says why a cell is empty or its interval incomplete; notes are keys of `paper.NOTES`, separated by spaces. No
+        value is missing without a reason.
     """
     tests = {name: frame[frame["part"] == "test"].set_index(["metric", "class"]) for name, frame in metrics.items()}
     first = next(iter(tests.values()))
     slices = int(first["n"].iloc[0])
+    members = members or {name: [name] for name in metrics}
     published = paper.DATA + ("" if paper.is_test_set(slices) else ": another data set")
     columns = [
         *(
-            (name, "experiment", "test part of this run", _experiment(rows, facts[name]))
+            (name, "experiment", "test part of this run", _experiment(rows, [facts[each] for each in members[name]]))
             for name, rows in tests.items()
         ),
         (NO_MODEL, "baseline", "test part of this run", _baseline(first)),
@@ -74,7 +113,14 @@ def comparison(metrics: Mapping[str, pd.DataFrame], facts: Mapping[str, Mapping[
     ]
     return pd.DataFrame(
         [
-            {"quantity": quantity, "column": column, "source": source, "data": data, **cells[quantity]}
+            {
+                "quantity": quantity,
+                "column": column,
+                "source": source,
+                "data": data,
+                "seeds": len(members.get(column, ())),
+                **cells[quantity],
+            }
             for column, source, data, cells in columns
             for quantity in QUANTITIES
         ],
@@ -82,39 +128,47 @@ def comparison(metrics: Mapping[str, pd.DataFrame], facts: Mapping[str, Mapping[
     )
 
 
-def number(value: float, lower: float = math.nan, upper: float = math.nan) -> str:
-    """Write a measured value, and its interval if it has one, for a reader; a dash where there is none."""
+def number(value: float, lower: float = math.nan, upper: float = math.nan, sd: float = math.nan) -> str:
+    """Write a measured value for a reader, with its interval and SD over seeds if it has them; a dash for none."""
     if math.isnan(value):
         return "–"
     written = f"{value:.3f}" if math.isfinite(value) else "∞"
-    return written if math.isnan(lower) else f"{written} ({lower:.3f} to {upper:.3f})"
+    spread = "" if math.isnan(sd) else f"SD {sd:.3f}"
+    interval = "" if math.isnan(lower) else f"{lower:.3f} to {upper:.3f}"
+    inside = "; ".join(filter(None, [interval, spread]))
+    return f"{written} ({inside})" if inside else written
 
 
 def _cell(
-    value: float = math.nan, lower: float = math.nan, upper: float = math.nan,
+    value: float = math.nan, lower: float = math.nan, upper: float = math.nan, sd: float = math.nan,
     *, text: str | None = None, reason: str = "", notes: str = "",
 ) -> dict[str, Any]:  # fmt: skip
-    text = number(value, lower, upper) if text is None else text
-    return {"value": value, "lower": lower, "upper": upper, "text": text, "reason": reason, "notes": notes}
+    text = number(value, lower, upper, sd) if text is None else text
+    return {"value": value, "lower": lower, "upper": upper, "sd": sd, "text": text, "reason": reason, "notes": notes}
 
 
 def _measured(rows: pd.DataFrame, key: tuple[str, str]) -> dict[str, Any]:
     """Give the cell of a metric of a class."""
     row: Any = rows.loc[key]
     reason = row["reason"] if isinstance(row["reason"], str) else ""  # an empty one is NaN once it was a CSV file
-    return _cell(float(row["value"]), float(row["lower"]), float(row["upper"]), reason=reason)
+    sd = float(row.get("sd", math.nan))  # there is none without `over_seeds`
+    return _cell(float(row["value"]), float(row["lower"]), float(row["upper"]), sd, reason=reason)
 
 
-def _experiment(rows: pd.DataFrame, known: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _experiment(rows: pd.DataFrame, known: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Give the cells of an experiment."""
-    seconds, best, parameters = known["seconds"], known["best_epoch"], known["parameters"]
+    best = [each["best_epoch"] for each in known]
+    epochs = max(len(each["seconds_per_epoch"]) for each in known)
+    seconds, parameters = [each["seconds"] for each in known], known[0]["parameters"]
+    spread = float(np.std(seconds, ddof=1)) if len(known) > 1 else math.nan
+    time = duration(float(np.mean(seconds))) + (f" (SD {duration(spread)})" if len(known) > 1 else "")
     return (
         {quantity: _measured(rows, key) for quantity, key in _METRIC_ROWS.items()}
         | _extremes({name: rows["value"]["roc_auc", name] for name in SUBTYPES})
         | {
-            _EPOCHS: _cell(best, text=f"{best} of {len(known['seconds_per_epoch'])}"),
-            _TIME: _cell(seconds, text=duration(seconds)),
-            _DEVICE: _cell(text=known["hardware"]["device"]),
+            _EPOCHS: _cell(float(np.mean(best)), text=f"{', '.join(map(str, best))} of {epochs}"),
+            _TIME: _cell(float(np.mean(seconds)), sd=spread, text=time),
+            _DEVICE: _cell(text=", ".join(dict.fromkeys(each["hardware"]["device"] for each in known))),
             _PARAMETERS: _cell(parameters, text=f"{parameters / 1e6:.1f} million"),
         }
     )
@@ -122,6 +176,7 @@ def _experiment(rows: pd.DataFrame, known: Mapping[str, Any]) -> dict[str, dict[
 
 def _baseline(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Give the cells of always saying no (accuracy) and always forecasting the prevalence of training (the others)."""
+    rows = rows.assign(sd=math.nan)  # it has no seed
     cells = dict.fromkeys(QUANTITIES, _cell(reason=_NOTHING_TO_RANK))
     for quantity, (metric, group) in _METRIC_ROWS.items():
         measured: Any = rows.loc[(metric, group)]
@@ -196,23 +251,33 @@ def by_class(metrics: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        experiment, class, metric, value, lower, upper, n, positive, reason.
+        experiment, class, metric, value, lower, upper, seeds, sd, n, positive, reason.
     """
     frames = [
         frame[(frame["part"] == "test") & frame["metric"].isin(CLASS_METRICS)].assign(experiment=name)
         for name, frame in metrics.items()
     ]
-    columns = ["experiment", "class", "metric", "value", "lower", "upper", "n", "positive", "reason"]
-    return pd.concat(frames, ignore_index=True)[columns]
+    columns = [
+        "experiment", "class", "metric", "value", "lower", "upper", "seeds", "sd", "n", "positive", "reason"
+    ]  # fmt: skip
+    return pd.concat(frames, ignore_index=True).reindex(columns=columns)  # seeds and sd come from `over_seeds`
 
 
-def caption(synthetic: bool, slices: int, patients: int, confidence: float | None = None) -> str:
-    """Say what the table shows, on which data, and what its intervals cover."""
+def caption(
+    synthetic: bool, slices: int, patients: int, confidence: float | None = None, *, several_seeds: bool = False
+) -> str:
+    """Say what the table shows, on which data, and what its intervals and standard deviations cover."""
     source = "synthetic data" if synthetic else "data of this run"
     first = (
         f"Results slice by slice on the test part of the {source}: {slices:,} slices of {patients:,} patients. In "
         f"parentheses: {'' if confidence is None else f'{confidence:.0%} '}intervals from a bootstrap by patient."
     )
+    if several_seeds:
+        first += (
+            " Where an experiment was trained with several seeds, value and interval are the means over them, and SD "
+            "is the standard deviation over them: the interval says how far other patients would move the value of "
+            "one training, the SD how far another seed would on the same patients."
+        )
     if synthetic or not paper.is_test_set(slices):
         last = (
             f"The paper's columns are of another data set, the {paper.DATA}, and cannot be compared with those of "
@@ -227,7 +292,7 @@ def caption(synthetic: bool, slices: int, patients: int, confidence: float | Non
 
 
 class _Column(NamedTuple):
-    """A column as it is shown: its name, the data that it is of, and the marks of the notes on all of it."""
+    """A column as it is shown: its name, what it is called, its data, and the marks of the notes on all of it."""
 
     name: str
     title: str
@@ -244,9 +309,12 @@ def letters(reasons: Iterable[str]) -> dict[str, str]:
 def _columns(table: pd.DataFrame) -> list[_Column]:
     """Give the columns in their order."""
     columns = []
-    for name, source, data in table[["column", "source", "data"]].drop_duplicates().itertuples(index=False):
+    heads = table[["column", "source", "data", "seeds"]].drop_duplicates()
+    for name, source, data, seeds in heads.itertuples(index=False):
         published = source == "paper"
         title = name.removesuffix(" (paper)") if published else name
+        if seeds > 1:
+            title += f", mean of {seeds} seeds"
         keys = [] if not published else ["computed"] if title == NO_MODEL else ["batches", "unlike"]
         data = f"Published, {data}" if published else data.capitalize()
         columns.append(_Column(name, title, data, [str(paper.note_number(key)) for key in keys]))
@@ -280,9 +348,8 @@ def to_markdown(table: pd.DataFrame, head: str) -> str:
         return _markdown(text) + "".join(f" [{mark}]" for mark in marks)
 
     other = table["data"].str.endswith("another data set").any()
-    names = [
-        column.name.replace("(paper)", "(paper, another data set)") if other else column.name for column in columns
-    ]
+    origin = " (paper, another data set)" if other else " (paper)"
+    names = [column.title + (origin if column.name.endswith(" (paper)") else "") for column in columns]
     rows = [["", *(marked(name, column.marks) for name, column in zip(names, columns, strict=True))]]
     for quantity, cells in _rows(table, columns):
         rows.append([quantity, *(marked(cell["text"], cell["marks"]) for cell in cells)])

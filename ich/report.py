@@ -235,7 +235,7 @@ def _reason(row: Mapping[str, Any]) -> str:
 
 def _cell(row: Mapping[str, Any], reasons: Mapping[str, str]) -> dict[str, Any]:
     """Give what a cell shows, its value in full to sort by, and the mark of its reason."""
-    value, _, interval = number(row["value"], row["lower"], row["upper"]).partition(" (")
+    value, _, interval = number(row["value"], row["lower"], row["upper"], row["sd"]).partition(" (")
     return {
         "value": value,
         "interval": interval and f"({interval}",
@@ -247,7 +247,7 @@ def _cell(row: Mapping[str, Any], reasons: Mapping[str, str]) -> dict[str, Any]:
 
 def _published(value: float, notes: str) -> dict[str, Any]:
     """Give the cell of a value of the paper."""
-    cell = _cell({"value": value, "lower": math.nan, "upper": math.nan, "reason": ""}, {})
+    cell = _cell({"value": value, "lower": math.nan, "upper": math.nan, "sd": math.nan, "reason": ""}, {})
     return cell | {"notes": [paper.note_number(key) for key in notes.split()]}
 
 

@@ -4,6 +4,7 @@ import html.parser
 import math
 import re
 import shutil
+import statistics
 import subprocess
 
 import numpy as np
@@ -144,6 +145,86 @@ def test_the_caption_says_what_was_tested_on():
     real = comparison.caption(False, 149_321, 3_788)
     assert "another data set" not in real
     assert "synthetic" not in real
+
+
+# ---- several seeds
+
+
+@pytest.fixture(scope="module")
+def trainings():
+    """Metrics and facts of one experiment with three seeds."""
+    frames = {f"mine_seed{seed}": results.evaluated(1.5, seed=seed)[0] for seed in (3, 4, 8)}
+    facts = {name: results.facts(seconds) for name, seconds in zip(frames, (60.0, 75.0, 90.0), strict=True)}
+    return frames, facts
+
+
+@pytest.fixture(scope="module")
+def seeded(trainings, metrics):
+    frames, facts = trainings
+    both = {"mine": comparison.over_seeds([*frames.values()]), "good": comparison.over_seeds([metrics["good"]])}
+    members = {"mine": [*frames], "good": ["good"]}
+    return comparison.comparison(both, facts | {"good": results.facts()}, members)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "metric", "group"),
+    [("ROC AUC, mean of classes", "roc_auc", "mean"), ("Average precision of any", "average_precision", "any"),
+     ("Log loss, any counted twice", "log_loss", "kaggle")],
+)  # fmt: skip
+def test_mean_interval_and_spread_over_seeds(trainings, seeded, quantity, metric, group):
+    rows = [of(frame, metric, group) for frame in trainings[0].values()]
+    values = [row["value"] for row in rows]
+    found = cell(seeded, quantity, "mine")
+    assert found["seeds"] == 3
+    assert found["value"] == pytest.approx(statistics.mean(values), rel=1e-12)
+    assert found["sd"] == pytest.approx(statistics.stdev(values), rel=1e-9)
+    for end in ("lower", "upper"):
+        assert found[end] == pytest.approx(statistics.mean(row[end] for row in rows), rel=1e-12)
+    interval = f"{found['lower']:.3f} to {found['upper']:.3f}"
+    assert found["text"] == f"{found['value']:.3f} ({interval}; SD {found['sd']:.3f})"
+
+
+def test_one_seed_has_no_spread_and_no_model_has_none(metrics, seeded):
+    for column in ("good", "no model"):
+        rows = seeded[seeded["column"] == column]
+        assert rows["sd"].isna().all()
+        assert not rows["text"].str.contains("SD").any()
+    good = of(metrics["good"], "roc_auc", "any")
+    assert cell(seeded, "ROC AUC of any", "good")["value"] == good["value"]
+
+
+def test_training_of_several_seeds(seeded):
+    assert cell(seeded, "Training time", "mine")["text"] == "1 min 15 s (SD 15.0 s)"
+    assert cell(seeded, "Epoch kept, of epochs", "mine")["text"] == "2, 2, 2 of 3"
+    assert cell(seeded, "Trained on", "mine")["text"] == "a processor"
+
+
+def test_several_seeds_are_named_in_every_writing(seeded):
+    several = comparison.caption(True, 600, 40, 0.95, several_seeds=True)
+    assert "SD is the standard deviation over them" in several
+    assert "SD" not in comparison.caption(True, 600, 40, 0.95)
+    for rows in every_writing(seeded, several).values():
+        assert rows[0][1] == "mine, mean of 3 seeds"
+        assert rows[0][2] == "good"
+        assert all("; SD 0." in row[1] for row in rows[1:8])
+    for writer in (comparison.to_html, comparison.to_latex, comparison.to_markdown):
+        assert several in html.unescape(writer(seeded, several)).replace("\\%", "%")
+
+
+def test_a_value_that_one_seed_lacks_has_no_mean_but_its_reason(trainings):
+    frames = [frame.copy() for frame in trainings[0].values()]
+    place = frames[1].index[(frames[1]["metric"] == "roc_auc") & (frames[1]["class"] == "any")]
+    frames[1].loc[place, "value"], frames[1].loc[place, "reason"] = math.nan, "not defined"
+    joined = comparison.over_seeds(frames)
+    assert joined.loc[place, "value"].isna().all()
+    assert (joined.loc[place, "reason"] == "not defined").all()
+    assert joined.drop(place)["value"].notna().sum() == frames[0].drop(place)["value"].notna().sum()
+
+
+def test_trainings_with_other_rows_are_not_averaged(trainings):
+    first, second, _ = trainings[0].values()
+    with pytest.raises(AssertionError):
+        comparison.over_seeds([first, second.iloc[::-1]])
 
 
 # ---- ways of writing
@@ -300,11 +381,12 @@ def test_metrics_read_from_a_file_give_the_same_table(metrics, table, tmp_path):
 def test_the_table_survives_its_csv(table, tmp_path):
     path = tmp_path / "table.csv"
     table.to_csv(path, index=False)
-    back = pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(("value", "lower", "upper"), ""))
+    back = pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(("value", "lower", "upper", "sd"), ""))
     pd.testing.assert_frame_equal(back, table)
 
 
 def test_every_metric_of_every_class(metrics):
+    metrics = {name: comparison.over_seeds([frame]) for name, frame in metrics.items()}
     rows = comparison.by_class(metrics)
     assert set(rows["experiment"]) == set(metrics)
     assert set(rows["metric"]) == set(comparison.CLASS_METRICS)

@@ -85,7 +85,7 @@ rule compare:
     conda:
         ENVIRONMENT
     params:
-        experiments=list(CONFIG.experiments),
+        members=CONFIG.members(),
         synthetic=SYNTHETIC,
         confidence=CONFIG.evaluation.confidence,
         code=code("compare"),

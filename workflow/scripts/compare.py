@@ -4,13 +4,18 @@ from ich import comparison, figures, jobs
 from ich.files import read_json, write_csv, write_text
 
 jobs.start(snakemake.log[0])
-names, synthetic = snakemake.params.experiments, snakemake.params.synthetic
-metrics = {name: pd.read_csv(path) for name, path in zip(names, snakemake.input.metrics, strict=True)}
+members, synthetic = snakemake.params.members, snakemake.params.synthetic
+names = [name for each in members.values() for name in each]
+frames = {name: pd.read_csv(path) for name, path in zip(names, snakemake.input.metrics, strict=True)}
 facts = {name: read_json(path) for name, path in zip(names, snakemake.input.facts, strict=True)}
+metrics = {name: comparison.over_seeds([frames[each] for each in trained]) for name, trained in members.items()}
 test = pd.read_csv(snakemake.input.counts).query("part == 'test'").iloc[0]
 
-table = comparison.comparison(metrics, facts)
-head = comparison.caption(synthetic, test["slices"], test["patients"], snakemake.params.confidence)
+table = comparison.comparison(metrics, facts, members)
+several = any(len(trained) > 1 for trained in members.values())
+head = comparison.caption(
+    synthetic, test["slices"], test["patients"], snakemake.params.confidence, several_seeds=several
+)
 write_csv(table, snakemake.output.csv)
 write_text(comparison.to_markdown(table, head), snakemake.output.md)
 write_text(comparison.to_html(table, head), snakemake.output.html)
