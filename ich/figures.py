@@ -401,12 +401,13 @@ def _heat(figure: Figure, axes: Axes, points: pd.DataFrame, keys: Sequence[str])
 def _dots(figure: Figure, axes: Axes, points: pd.DataFrame, keys: Sequence[str]) -> None:
     """Draw a row for each point."""
     ordered = points.sort_values("validation_roc_auc", kind="stable", na_position="first")
-    names = [", ".join(f"{key} {_value(row[key])}" for key in keys) for _, row in ordered.iterrows()]
+    names = [", ".join(map(_value, row)) for row in ordered[[*keys]].itertuples(index=False)]
     axes.plot(ordered["validation_roc_auc"], names, color=SERIES[0][0], marker="o", linestyle="none")
     place = int(np.flatnonzero(ordered["chosen"])[0])
     axes.plot(ordered["validation_roc_auc"].iloc[[place]], [names[place]], label="chosen", **_CHOSEN)
     axes.margins(x=0.1)
-    axes.legend(loc="lower right")
+    axes.set_ylabel(",\n".join(keys))
+    axes.legend(loc="upper right", bbox_to_anchor=(1, -0.1))
 
 
 def _value(value: Any) -> str:

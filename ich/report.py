@@ -81,6 +81,7 @@ _TITLES = {
     "roc": "ROC curves",
     "precision_recall": "Precision-recall curves",
     "history": "Loss and ROC AUC by epoch",
+    "search": "ROC AUC on validation by point",
 }
 
 
@@ -99,7 +100,7 @@ def picture(path: str | Path, captions: str | Path) -> Picture:
     Picture
     """
     path = Path(path)
-    experiment = f" of {path.parent.name}" if path.parent.parent.name == "evaluation" else ""
+    experiment = f" of {path.parent.name}" if path.parent.parent.name in ("evaluation", "search") else ""
     caption = Path(captions, f"{path.stem}.rst").read_text(encoding="utf-8")
     return Picture(path, _TITLES[path.stem] + experiment, " ".join(caption.split()))
 
@@ -136,6 +137,8 @@ def render(
     quarantine: pd.DataFrame,
     models: Mapping[str, Mapping[str, Any]],
     sections: Mapping[str, Sequence[Picture]],
+    searches: Mapping[str, tuple[pd.DataFrame, Picture]],
+    resources: pd.DataFrame,
     configuration: Mapping[str, Any],
     synthetic: bool,
 ) -> str:
@@ -159,6 +162,10 @@ def render(
         model.json of each.
     sections : mapping
         The figures of the sections `cohort`, `results` and `training`.
+    searches : mapping of experiment to DataFrame and picture
+        As from `search.table`, and its figure.
+    resources : DataFrame
+        As from `resources.resources`.
     configuration : mapping
         The whole configuration.
     synthetic : bool
@@ -181,6 +188,7 @@ def render(
         verdict=verdict,
         scores=[*_scores(classes)],
         slices=slices,
+        several_seeds=bool((classes["seeds"] > 1).any()),
         published=f"Published, {paper.DATA}" + ("" if paper.is_test_set(slices) else ": another data set"),
         confidence=f"{configuration['evaluation']['confidence']:.0%}",
         parts=_PARTS,
@@ -194,6 +202,8 @@ def render(
         training=[*_training(models)],
         environment=[*_environment(models)],
         sections=sections,
+        searches={name: ([*_points(table)], picture) for name, (table, picture) in searches.items()},
+        resources=[*_resources(resources)],
         configuration=yaml.safe_dump(dict(configuration), sort_keys=True),
         citation=paper.CITATION,
         synthetic=synthetic,
@@ -278,6 +288,30 @@ def _training(models: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, li
     yield "epoch kept", [f"{each['best_epoch']} of {len(each['seconds_per_epoch'])}" for each in models.values()]
     yield "time", [duration(model["seconds"]) for model in models.values()]
     yield "seed", [f"{model['seed']}" for model in models.values()]
+
+
+def _points(table: pd.DataFrame) -> Iterator[list[str]]:
+    """Give the head and the rows of the table of a search, best first."""
+    keys = [*table.columns[1 : table.columns.get_loc("epochs")]]
+    yield [*keys, "epochs", "best epoch", "ROC AUC", "loss", "time", ""]
+    records: list[Any] = table.sort_values(["chosen", "validation_roc_auc"], ascending=False).to_dict("records")
+    for row in records:
+        measured = [number(row["validation_roc_auc"]), number(row["validation_loss"]), duration(row["seconds"])]
+        values = [f"{row[key]:g}" if isinstance(row[key], float) else f"{row[key]}" for key in keys]
+        yield [*values, f"{row['epochs']}", f"{row['best_epoch']}", *measured, "chosen" if row["chosen"] else ""]
+
+
+def _resources(table: pd.DataFrame) -> Iterator[list[str]]:
+    """Give the rows of the table of what the jobs took, and their sum."""
+    sums = table[["jobs", "hours", "cpu_hours"]].sum()
+    most = table[["longest_seconds", "peak_memory_mb"]].max()
+    total = pd.DataFrame([{"rule": "all", **sums, **most}])
+    records: list[Any] = [*table.to_dict("records"), *(total.to_dict("records") if len(table) > 1 else [])]
+    for row in records:
+        times = [duration(row["hours"] * 3600), duration(row["longest_seconds"])]
+        processors = "–" if math.isnan(row["cpu_hours"]) else duration(row["cpu_hours"] * 3600)
+        memory = "–" if math.isnan(row["peak_memory_mb"]) else f"{row['peak_memory_mb']:,.0f} MB"
+        yield [row["rule"], f"{row['jobs']:,.0f}", *times, processors, memory]
 
 
 def _windows(windows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,10 +1,16 @@
 """Made-up results of experiments, in the form that evaluation and training give them."""
 
+import itertools
+import math
+
 import numpy as np
 import pandas as pd
 
+from ich import search
 from ich.evaluation import PROBABILITIES, evaluate
 from ich.labels import CLASSES
+from ich.resources import COLUMNS
+from ich.search import MEASURES
 
 
 def cohort(slices=600, patients=40, seed=0):
@@ -77,3 +83,20 @@ def history(epochs=3):
         for epoch in range(1, epochs + 1)
     ]
     return pd.DataFrame(rows)
+
+
+def points(grid):
+    """Points of a grid search over any keys: the ROC AUC falls from the third point on to either side."""
+    values = [dict(zip(grid, each, strict=True)) for each in itertools.product(*grid.values())]
+    named = {f"point{number}": each for number, each in enumerate(values)}
+    measured = {
+        name: dict(zip(MEASURES, [3, 2, 0.9 - 0.05 * abs(number - 2), 0.3, 61.0 + number], strict=True))
+        for number, name in enumerate(named)
+    }
+    return search.table(named, measured)
+
+
+def resources():
+    """What the jobs of some rules took."""
+    rows = [["train", 2, 3.5, 7200.0, 20.25, 5120.4, 0], ["compare", 1, 0.0005, 1.8, math.nan, math.nan, 1]]
+    return pd.DataFrame(rows, columns=COLUMNS)

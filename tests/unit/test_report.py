@@ -59,6 +59,9 @@ def inputs(folder, experiments, synthetic=True, frame=None):
     metrics, curves = results.evaluated(frame=frame)
     figures.save(figures.roc(curves, metrics, title="one", synthetic=True), folder / "evaluation/one/roc.svg")
     figures.save(figures.history(results.history(), 2, title="one", synthetic=True), folder / "history.png")
+    points = results.points({"batch_size": [16, 32], "optimizer.learning_rate": [1e-5, 1e-4]})
+    keys = ["batch_size", "optimizer.learning_rate"]
+    figures.save(figures.search(points, keys, title="one", synthetic=True), folder / "search/one/search.svg")
     by_name, facts = dict.fromkeys(experiments, metrics), {name: results.facts() for name in experiments}
     return {
         "comparison": comparison.to_html(comparison.comparison(by_name, facts), "Head"),
@@ -94,6 +97,8 @@ def inputs(folder, experiments, synthetic=True, frame=None):
             "results": [Picture(folder / "evaluation/one/roc.svg", "ROC of one", "A <caption>.")],
             "training": [Picture(folder / "history.png", "History of one", "Another.")],
         },
+        "searches": {"one": (points, Picture(folder / "search/one/search.svg", "Points of one", "A third."))},
+        "resources": results.resources(),
         "configuration": {"evaluation": {"confidence": 0.95}, "data": {"root": "<root>"}},
         "synthetic": synthetic,
     }
@@ -286,6 +291,40 @@ def test_the_use_is_limited(page):
     assert "medical device" in page
 
 
+def cells(page, heading):
+    return [[cell["text"] for cell in row] for row in Page(page).tables[heading]]
+
+
+def test_a_search_has_its_points_best_first(page):
+    head, best, *others = cells(page, "Search")
+    assert head == ["batch_size", "optimizer.learning_rate", "epochs", "best epoch", "ROC AUC", "loss", "time", ""]
+    assert best == ["32", "1e-05", "3", "2", "0.900", "0.300", "1 min 03 s", "chosen"]
+    assert [row[4] for row in others] == ["0.850", "0.850", "0.800"]
+    assert not any(row[-1] for row in others)
+
+
+def test_without_a_search_there_is_no_such_section(given):
+    assert "Search" not in Page(render(**given | {"searches": {}})).tables
+    assert 'id="search"' not in render(**given | {"searches": {}})
+
+
+def test_resources_by_rule_and_in_all(page):
+    assert cells(page, "Resources") == [
+        ["rule", "jobs", "time of all jobs", "of the longest", "of processors", "peak memory"],
+        ["train", "2", "3 h 30 min", "2 h 00 min", "20 h 15 min", "5,120 MB"],
+        ["compare", "1", "1.8 s", "1.8 s", "–", "–"],  # over before it was looked at
+        ["all", "3", "3 h 30 min", "2 h 00 min", "20 h 15 min", "5,120 MB"],
+    ]
+
+
+def test_a_spread_over_seeds_is_shown_and_explained(given, page):
+    classes = given["classes"].assign(seeds=3, sd=0.0125)
+    seeded = render(**given | {"classes": classes})
+    assert any("; SD 0.013)" in text or "; SD 0.012)" in text for row in cells(seeded, "ROC AUC") for text in row)
+    assert "standard deviation over the seeds" in seeded
+    assert "SD" not in re.sub(r"<script.*|data:[^\"]*", "", page, flags=re.DOTALL)
+
+
 # ---- accessibility
 
 
@@ -310,12 +349,12 @@ def test_every_link_within_the_page_has_its_target(page):
 
 def test_every_figure_has_a_text_a_caption_and_its_shape(page):
     figures_shown = [each for each in Page(page).all("img") if "src" in each]
-    assert [each["alt"] for each in figures_shown] == ["ROC of one", "History of one"]
-    assert len(Page(page).all("figcaption")) == 2
-    (roc, history) = ((int(each["width"]), int(each["height"])) for each in figures_shown)
+    assert [each["alt"] for each in figures_shown] == ["ROC of one", "History of one", "Points of one"]
+    assert len(Page(page).all("figcaption")) == 3
+    (roc, history, _) = ((int(each["width"]), int(each["height"])) for each in figures_shown)
     assert roc == (403, 446)  # 5.6 by 6.2 inches, in points
     assert history == (1425, 570)  # 9.5 by 3.8 inches, at 150 dots an inch
-    assert [each.get("class") for each in Page(page).all("figure")] == [None, "wide"]
+    assert [each.get("class") for each in Page(page).all("figure")] == [None, "wide", None]
     assert re.findall(r'data-name="([^"]+)"', page)[0] == "one_roc.svg"
 
 

@@ -1,4 +1,6 @@
-# Figures of the cohort, and the page with everything on it.
+# Figures of the cohort, what the jobs took, and the page with everything on it.
+
+from snakemake.io import strip_wildcard_constraints
 
 
 rule describe:
@@ -43,6 +45,43 @@ rule montage:
         "../scripts/montage.py"
 
 
+# Measured times are in no other artifact's way: the benchmark files are no inputs, so that a missing one makes nothing
+# run again. What ends last of every branch of the graph is, so that the table is made when all are there.
+rule resources:
+    input:
+        rules.compare.output.csv,
+        rules.quarantine.output,
+        rules.describe.output.labels,
+        rules.montage.output,
+        expand(rules.curves.output.history, experiment=CONFIG.experiments),
+        expand(rules.search_choose.output.points, search=SEARCHES),
+    output:
+        "<results>/report/resources.csv",
+    log:
+        "<logs>/resources.log",
+    benchmark:
+        "<benchmarks>/resources.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        patterns=lambda _: {
+            rule.name: strip_wildcard_constraints(rule.benchmark)
+            for rule in workflow.rules
+            if rule.benchmark and rule.name not in ("resources", "report")
+        },
+        names=dict(
+            cache=CONFIG.used_caches(),
+            experiment=list(CONFIG.experiments),
+            point=[point for _, point in POINTS],
+            search=list(SEARCHES),
+            shard=SHARDS,
+        ),
+        code=code("resources"),
+    script:
+        "../scripts/resources.py"
+
+
 rule report:
     input:
         table="<results>/comparison/table.html",
@@ -51,6 +90,8 @@ rule report:
         counts="<results>/data/cohort.csv",
         flow="<results>/data/flow.json",
         quarantine="<results>/data/quarantine.csv",
+        resources="<results>/report/resources.csv",
+        search=expand("<results>/search/{search}/{name}", search=SEARCHES, name=["points.csv", "search.svg"]),
         facts=expand("<results>/models/{experiment}/model.json", experiment=CONFIG.experiments),
         cohort=expand("<results>/data/figures/{name}", name=["montage.png", "label_counts.svg", "prevalence.svg"]),
         results=[
@@ -73,6 +114,7 @@ rule report:
         ENVIRONMENT
     params:
         experiments=list(CONFIG.experiments),
+        searches=list(SEARCHES),
         configuration=canonical(CONFIG),
         synthetic=SYNTHETIC,
         code=code("report"),

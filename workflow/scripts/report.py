@@ -19,6 +19,13 @@ page = render(
     sections={
         name: [picture(path, captions) for path in snakemake.input[name]] for name in ("cohort", "results", "training")
     },
+    searches={
+        name: (pd.read_csv(points), picture(figure, captions))
+        for name, points, figure in zip(
+            snakemake.params.searches, snakemake.input.search[::2], snakemake.input.search[1::2], strict=True
+        )
+    },
+    resources=pd.read_csv(snakemake.input.resources),
     configuration=snakemake.params.configuration,
     synthetic=snakemake.params.synthetic,
 )
