@@ -166,3 +166,129 @@ def test_the_schema_accepts_the_shipped_files(raw):
     import json
 
     jsonschema.validate(raw, json.loads(config.json_schema()))
+
+
+# ---- seeds and search
+
+SEARCH = {
+    "grid": {"optimizer.learning_rate": [1.0e-3, 0.0001], "batch_size": [16, 32]},
+    "epochs": 2,
+    "train": 0.1,
+    "validation": 50,
+    "seed": 4,
+}
+
+
+@pytest.fixture
+def searched(raw):
+    raw["experiments"]["resnet18"] |= {"search": copy.deepcopy(SEARCH), "from_search": True}
+    return raw
+
+
+def test_each_seed_is_a_training_of_its_own(raw):
+    raw["experiments"]["resnet18"]["seeds"] = [0, 7]
+    parsed = config.parse(raw)
+    assert {name: each.seed for name, each in parsed.experiments.items()} == {
+        "resnet18_seed0": 0,
+        "resnet18_seed7": 7,
+        "densenet121": 1,
+    }
+    assert parsed.members() == {
+        "resnet18": ["resnet18_seed0", "resnet18_seed7"],
+        "densenet121": ["densenet121"],
+    }
+    first, second = (parsed.training_settings(f"resnet18_seed{seed}") for seed in (0, 7))
+    assert first == second | {"seed": 0}
+
+
+def test_a_training_is_told_the_same_whether_seeds_are_written_or_not(raw):
+    plain = config.parse(raw).training_settings("densenet121")
+    raw["experiments"]["densenet121"]["seeds"] = [1, 2, 3]
+    assert config.parse(raw).training_settings("densenet121_seed1") == plain
+    assert not {"seeds", "search", "from_search", "cache", "weights"} & plain.keys()
+
+
+def test_points_are_named_by_their_values(searched):
+    points = config.parse(searched).searches()["resnet18"].points()
+    assert points == {
+        f"batch_size={size}_optimizer.learning_rate={text}": {"batch_size": size, "optimizer.learning_rate": rate}
+        for size in (16, 32)
+        for text, rate in (("0.001", 1e-3), ("0.0001", 1e-4))
+    }
+    grid = searched["experiments"]["resnet18"]["search"]["grid"]
+    grid["batch_size"].insert(0, 8)
+    assert config.parse(searched).searches()["resnet18"].points().items() > points.items()
+    searched["experiments"]["resnet18"]["search"]["grid"] = dict(reversed(grid.items()))
+    grid["batch_size"].remove(8)
+    again = config.parse(searched).searches()["resnet18"].points()
+    assert list(again.items()) == list(points.items())
+
+
+def test_a_name_does_not_depend_on_how_a_number_is_written(searched):
+    for value in (10, 10.0):
+        searched["experiments"]["resnet18"]["search"]["grid"] = {"augmentation.rotation": [value]}
+        assert list(config.parse(searched).searches()["resnet18"].points()) == ["augmentation.rotation=10.0"]
+
+
+def test_a_point_has_the_experiments_settings_but_its_own_values_epochs_and_seed(searched):
+    searched["experiments"]["resnet18"] |= {"epochs": 9, "seeds": [2, 3]}
+    parsed = config.parse(searched)
+    settings = parsed.searches()["resnet18"].point_settings("batch_size=16_optimizer.learning_rate=0.001")
+    expected = parsed.training_settings("densenet121") | {"model": "resnet18", "epochs": 2, "seed": 4, "batch_size": 16}
+    expected["optimizer"] = expected["optimizer"] | {"learning_rate": 1e-3}
+    assert settings == expected
+
+
+def test_what_a_search_chooses_is_not_known_before(searched):
+    parsed = config.parse(searched)
+    assert parsed.search_of("resnet18") == "resnet18"
+    assert parsed.search_of("densenet121") is None
+    settings = parsed.training_settings("resnet18")
+    assert settings["batch_size"] == settings["optimizer"]["learning_rate"] == "chosen by the search of resnet18"
+    assert settings["optimizer"]["name"] == "adam"
+
+
+def test_an_experiment_takes_the_values_of_anothers_search(searched):
+    searched["experiments"]["resnet18"] |= {"seeds": [2, 3], "from_search": False}
+    searched["experiments"]["densenet121"]["from_search"] = "resnet18"
+    parsed = config.parse(searched)
+    assert parsed.search_of("densenet121") == "resnet18"
+    assert parsed.search_of("resnet18_seed2") is None
+    assert list(parsed.searches()) == ["resnet18"]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"search": None}, "from_search: this experiment has no search; write one, or the name"),
+        ({"from_search": "vgg16"}, "from_search: no search in 'vgg16'; known here: resnet18"),
+        ({"from_search": 3}, "from_search: 3 does not fit"),
+        ({"seeds": [1, 1]}, "a seed stands twice in seeds"),
+        ({"seeds": []}, "seeds: [] does not fit"),
+        ({"seeds": [3]}, "seeds: the training with seed 3 would be called as experiments.resnet18_seed3 is"),
+        ({"search": SEARCH | {"train": 1.5}}, "search.train: 1.5 does not fit"),
+        ({"search": SEARCH | {"train": 0}}, "search.train: 0 does not fit"),
+        ({"search": SEARCH | {"epoch": 1}}, "search.epoch: unknown key; did you mean 'epochs'?"),
+        ({"search": SEARCH | {"grid": {}}}, "search.grid: {} does not fit"),
+        ({"search": SEARCH | {"grid": {"batch_size": []}}}, "search.grid.batch_size: [] does not fit"),
+        (
+            {"search": SEARCH | {"grid": {"optimizer.learning_rat": [1.0]}}},
+            "learning_rat: not a single value of training; did you mean 'optimizer.learning_rate'?",
+        ),
+        ({"search": SEARCH | {"grid": {"optimizer": ["adam"]}}}, "search.grid.optimizer: not a single value"),
+        ({"search": SEARCH | {"grid": {"model": ["resnet18"]}}}, "search.grid.model: not a single value"),
+        ({"search": SEARCH | {"grid": {"cache": ["code"]}}}, "search.grid.cache: its files are inputs"),
+        (
+            {"search": SEARCH | {"grid": {"optimizer.learning_rate": [0.1, "1e-4"]}}},
+            "search.grid.optimizer.learning_rate: '1e-4' is text to YAML; write 1.0e-4",
+        ),
+        ({"search": SEARCH | {"grid": {"batch_size": [1]}}}, "search.grid.batch_size: 1 does not fit (input should be"),
+        ({"search": SEARCH | {"grid": {"schedule.name": ["step"]}}}, "search.grid.schedule.name: 'step' does not fit"),
+    ],
+)
+def test_faults_of_seeds_and_searches_are_named(searched, change, line):
+    searched["experiments"]["resnet18"] |= change
+    searched["experiments"]["resnet18_seed3"] = {"model": "resnet34"}
+    [found] = problems(searched)
+    assert found.strip().startswith("experiments.resnet18")
+    assert line in found

@@ -41,9 +41,12 @@ def drawn(name, evaluated, synthetic=False, experiments=2):
             return figures.montage(images, ["no haemorrhage", "subdural"], ["bone", "soft_tissue", "brain"], **mark)
         case "history":
             return figures.history(results.history(), 2, title="a", **mark)
+        case "search":
+            grid = {"batch_size": [16, 32], "optimizer.learning_rate": [1e-5, 1e-4]}
+            return figures.search(results.points(grid), list(grid), title="a", **mark)
 
 
-ALL = ["label_counts", "prevalence", "metric_bars", "roc", "precision_recall", "montage", "history"]
+ALL = ["label_counts", "prevalence", "metric_bars", "roc", "precision_recall", "montage", "history", "search"]
 
 
 def texts(figure):
@@ -196,3 +199,47 @@ def test_the_history_and_the_epoch_that_was_kept(evaluated):
         np.testing.assert_array_equal(lines[name].get_ydata(), table[f"validation_roc_auc_{name}"])
         assert lines[name].get_color() == figures.COLOURS[name]
     assert list(lines["epoch kept"].get_xdata()) == [2, 2]
+
+
+RATE, SIZE, SCHEDULE = "optimizer.learning_rate", "batch_size", "schedule.name"
+
+
+def searched(grid):
+    points = results.points(grid)
+    return points, figures.search(points, list(grid), title="a", synthetic=False)
+
+
+def test_a_search_over_one_key_is_a_line():
+    points, figure = searched({SIZE: [16], RATE: [1e-2, 1e-3, 1e-4, 1e-5]})
+    [axes] = figure.axes
+    line, chosen = axes.lines
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["1e-05", "0.0001", "0.001", "0.01"]
+    np.testing.assert_array_equal(line.get_ydata(), points["validation_roc_auc"][::-1])
+    assert list(chosen.get_ydata()) == [points["validation_roc_auc"].max()]
+    assert axes.get_xlabel() == RATE
+
+
+def test_a_search_over_two_keys_is_a_map_with_every_value():
+    points, figure = searched({SIZE: [16, 32, 64], RATE: [1e-5, 1e-4]})
+    axes = figure.axes[0]
+    assert (axes.get_ylabel(), axes.get_xlabel()) == (SIZE, RATE)
+    np.testing.assert_array_equal(axes.images[0].get_array(), points["validation_roc_auc"].to_numpy().reshape(3, 2))
+    assert [text.get_text() for text in axes.texts] == [f"{value:.3f}" for value in points["validation_roc_auc"]]
+    [frame] = axes.patches
+    column, row = np.add(frame.get_xy(), 0.5)
+    best = points["validation_roc_auc"].to_numpy().argmax()
+    assert (row, column) == divmod(best, 2)
+
+
+def test_a_search_over_more_keys_has_a_row_for_each_point():
+    points, figure = searched({SIZE: [16, 32], RATE: [1e-5, 1e-4], SCHEDULE: ["cosine", "constant"]})
+    [axes] = figure.axes
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert len(labels) == len(points)
+    assert labels[-1] == "16, 0.0001, cosine"  # the third, and the best
+
+
+@pytest.mark.parametrize("grid", [{SIZE: [16, 32]}, {SIZE: [16, 32], RATE: [1e-5, 1e-4]}])
+def test_points_without_a_value_are_shown_as_such(grid, tmp_path):
+    points = results.points(grid).assign(validation_roc_auc=np.nan)
+    figures.save(figures.search(points, list(grid), title="a", synthetic=True), tmp_path / "search.svg")

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.xdist_group("workflow")
 
 SHARDS = ("0000", "0001")
 EXPERIMENTS = ("resnet18", "densenet121")
+AFTER_ALL = {"compare", "resources", "report"}
 
 
 def of(rule, *values):
@@ -26,7 +27,7 @@ def after_training(*experiments):
 
 
 def after_prediction(*experiments):
-    return of("evaluate", *experiments) | of("curves", *experiments) | {"compare", "report"}
+    return of("evaluate", *experiments) | of("curves", *experiments) | AFTER_ALL
 
 
 def training_of(*experiments):

@@ -92,6 +92,7 @@ ARTIFACTS = [
     "data/figures/label_counts.svg",
     "comparison/table.csv",
     "comparison/table.tex",
+    "report/resources.csv",
     "report/index.html",
     # Last, since a training measures its seconds anew, and pages and tables show them.
     "models/resnet18/weights.safetensors",
@@ -129,6 +130,6 @@ def test_a_run_from_the_first_artifact_on_gives_the_same_bytes(finished):
     finished.run()
     after = finished.artifacts()
     assert before.keys() == after.keys()
-    timed = ("model.json", "report/index.html", "table.csv", "table.md", "table.html", "table.tex")
+    timed = ("model.json", "report/index.html", "resources.csv", "table.csv", "table.md", "table.html", "table.tex")
     differing = {name for name in before if before[name] != after[name]}
     assert all(name.endswith(timed) for name in differing), differing
