@@ -1,6 +1,8 @@
 """What the jobs took, from benchmark files as Snakemake writes them."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +55,10 @@ def test_jobs_that_were_over_too_soon_count_with_their_time(table):
 
 def test_no_file_at_all(tmp_path):
     assert resources({"train": f"{tmp_path}/train/{{experiment}}.tsv"}, {"experiment": ["a"]}).empty
+
+
+def test_every_rule_that_works_is_measured():
+    for path in Path(__file__).parents[2].glob("workflow/rules/*.smk"):
+        for block in re.split(r"^\s*rule (?=\w+:)", path.read_text(), flags=re.MULTILINE)[1:]:
+            works = re.search(r"^\s*(script|shell|run|notebook|wrapper):", block, flags=re.MULTILINE)
+            assert not works or re.search(r"^\s*benchmark:", block, flags=re.MULTILINE), block.split(":")[0]

@@ -93,6 +93,16 @@ def training_settings(wildcards):
     return CONFIG.training_settings(wildcards.experiment)
 
 
+def search_cache(wildcards):
+    """All files of the cache that a search uses."""
+    return cache_shards(SEARCHES[wildcards.search].cache)
+
+
+def search_patients(wildcards):
+    """Which patients the points of a search are trained on."""
+    return {key: canonical(SEARCHES[wildcards.search].search)[key] for key in ("train", "validation", "seed")}
+
+
 def figure(path, category, name):
     """A figure of the report; its caption bears the file's name."""
     by_name = {name: f"{{{name}}}" for name in ("experiment", "search") if f"{{{name}}}" in path}

@@ -1,16 +1,6 @@
 # Grid search: each point is one job on some of the patients; the best gives its values to the trainings that ask for it.
 
 
-def search_cache(wildcards):
-    """All files of the cache that a search uses."""
-    return cache_shards(SEARCHES[wildcards.search].cache)
-
-
-def search_patients(wildcards):
-    """Which patients the points of a search are trained on."""
-    return {key: canonical(SEARCHES[wildcards.search].search)[key] for key in ("train", "validation", "seed")}
-
-
 rule search_point:
     input:
         unpack(search_cache),
