@@ -23,8 +23,8 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/ingest.smk"
 include: "workflow/rules/cache.smk"
-include: "workflow/rules/training.smk"
 include: "workflow/rules/search.smk"
+include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 
