@@ -214,10 +214,11 @@ class Experiment(Training):
     def point_settings(self, point: str) -> dict[str, Any]:
         """Give what the training of a point is told."""
         assert self.search
-        own = {"epochs": self.search.epochs, "seed": self.search.seed}
-        return merged(merged(self.settings(), own), nested(self.points()[point]))
+        own = {"epochs": self.search.epochs, "seed": self.search.seed} | nested(self.points()[point])
+        return {key: value for key, value in merged(self.settings(), own).items() if key not in _FIXED}
 
 
+_FIXED = ("cache", "weights", "gpus")  # settings that decide what a training job asks for; a point has one GPU
 _NO_SETTINGS = ("cache", "weights", "seeds", "search", "from_search")
 
 
@@ -330,8 +331,8 @@ class Config(Section):
             yield f"from_search: no search in {experiment.from_search!r}; {_choice(experiment.from_search, searched)}"
         known = [*_leaves(canonical(self.training))]
         for key, values in experiment.search.grid.items() if experiment.search else ():
-            if key in ("cache", "weights"):
-                yield f"search.grid.{key}: its files are inputs of the training; make each an experiment of its own"
+            if key in _FIXED:
+                yield f"search.grid.{key}: decides what the job asks for; make each value an experiment of its own"
             elif key not in known:
                 yield f"search.grid.{key}: not a single value of training; {_choice(key, known)}"
             else:

@@ -277,7 +277,7 @@ def test_an_experiment_takes_the_values_of_anothers_search(searched):
         ),
         ({"search": SEARCH | {"grid": {"optimizer": ["adam"]}}}, "search.grid.optimizer: not a single value"),
         ({"search": SEARCH | {"grid": {"model": ["resnet18"]}}}, "search.grid.model: not a single value"),
-        ({"search": SEARCH | {"grid": {"cache": ["code"]}}}, "search.grid.cache: its files are inputs"),
+        ({"search": SEARCH | {"grid": {"cache": ["code"]}}}, "search.grid.cache: decides what the job asks for"),
         (
             {"search": SEARCH | {"grid": {"optimizer.learning_rate": [0.1, "1e-4"]}}},
             "search.grid.optimizer.learning_rate: '1e-4' is text to YAML; write 1.0e-4",
