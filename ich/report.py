@@ -293,7 +293,7 @@ def _training(models: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, li
 def _points(table: pd.DataFrame) -> Iterator[list[str]]:
     """Give the head and the rows of the table of a search, best first."""
     keys = [*table.columns[1 : table.columns.get_loc("epochs")]]
-    yield [*keys, "epochs", "best epoch", "ROC AUC", "loss", "time", ""]
+    yield [*keys, "epochs", "best epoch", "ROC AUC", "loss", "time", "choice"]
     records: list[Any] = table.sort_values(["chosen", "validation_roc_auc"], ascending=False).to_dict("records")
     for row in records:
         measured = [number(row["validation_roc_auc"]), number(row["validation_loss"]), duration(row["seconds"])]
