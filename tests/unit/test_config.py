@@ -1,6 +1,7 @@
 """The configuration: the files that ship, and what a wrong one is answered with."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -293,3 +294,12 @@ def test_faults_of_seeds_and_searches_are_named(searched, change, line):
     [found] = problems(searched)
     assert found.strip().startswith("experiments.resnet18")
     assert line in found
+
+
+def test_the_example_in_the_shipped_file_is_valid():
+    text = (ROOT / "config.yaml").read_text()
+    example = yaml.safe_load(re.sub(r"^    # (?=seeds:|from_search:|search:|  )", "    ", text, flags=re.MULTILINE))
+    parsed = config.parse(example)
+    assert parsed.members()["resnet18"] == [f"resnet18_seed{seed}" for seed in (0, 1, 2)]
+    assert parsed.search_of("resnet18_seed0") == "resnet18"
+    assert len(parsed.searches()["resnet18"].points()) == 12
