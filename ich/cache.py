@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ class Cache:
 
     Images are read by `os.preadv` rather than through a memory map: a cache is usually larger than memory, and
     an image that is not in memory then costs its own bytes, where a map reads several times as much ahead. Files
-    are opened on first use and the instance may be pickled, so that worker processes can have it.
+    are opened on first use. Threads may share an instance and read at the same time.
 
     Parameters
     ----------
@@ -123,6 +124,8 @@ class Cache:
         Name, level and width (HU) of each channel.
     size : int
         Height and width of the images in pixels.
+    sha256 : list of str
+        Checksum of each shard.
     failed : frozenset of str
         image_id of each slice that has no image.
 
@@ -133,14 +136,14 @@ class Cache:
     """
 
     def __init__(self, paths: Sequence[str | os.PathLike]):
-        self._open: dict[int, int] = {}
+        self._open = lru_cache(MOST_OPEN)(_File)
         self.paths = [Path(path) for path in paths]
         sidecars = [_sidecar(path) for path in self.paths]
         self.windows: list[dict[str, Any]] = sidecars[0]["windows"]
         self.size: int = sidecars[0]["size"]
         self._stride = len(self.windows) * self.size**2
         self._starts = []
-        self._sha256 = []
+        self.sha256: list[str] = []
         for path, sidecar in zip(self.paths, sidecars, strict=True):
             if (sidecar["windows"], sidecar["size"]) != (self.windows, self.size):
                 raise _damaged(path, f"was made with other windows or another size than {self.paths[0]}")
@@ -149,7 +152,7 @@ class Cache:
             if path.stat().st_size != expected:
                 raise _damaged(path, f"has {path.stat().st_size} bytes instead of {expected}")
             self._starts.append(start)
-            self._sha256.append(sidecar["sha256"])
+            self.sha256.append(sidecar["sha256"])
         self.failed = frozenset(line["image_id"] for sidecar in sidecars for line in sidecar["failed"])
 
     def verify(self) -> None:
@@ -162,7 +165,7 @@ class Cache:
         InputError
             A shard cannot be read.
         """
-        for path, expected in zip(self.paths, self._sha256, strict=True):
+        for path, expected in zip(self.paths, self.sha256, strict=True):
             try:
                 with path.open("rb") as file:
                     found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -198,27 +201,21 @@ class Cache:
     def _fill(self, place: memoryview, shard: int, row: int) -> None:
         offset = self._starts[shard] + row * self._stride
         try:
+            file = self._open(self.paths[shard])
             while place:
-                count = os.preadv(self._descriptor(shard), [place], offset)
+                count = os.preadv(file.fileno(), [place], offset)
                 if not count:
                     raise _damaged(self.paths[shard], f"ends before its row {row} does")
                 place, offset = place[count:], offset + count
         except OSError as error:
             raise _unreadable(self.paths[shard], error) from error
 
-    def _descriptor(self, shard: int) -> int:
-        if shard not in self._open:
-            if len(self._open) == MOST_OPEN:
-                os.close(self._open.pop(next(iter(self._open))))
-            self._open[shard] = os.open(self.paths[shard], os.O_RDONLY)
-        return self._open[shard]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": {}}
+class _File(io.FileIO):
+    """An open file that closes itself once nobody holds it, be it the cache or a thread that reads."""
 
     def __del__(self) -> None:
-        for descriptor in self._open.values():
-            os.close(descriptor)
+        self.close()
 
 
 def failures(sidecars: Sequence[str | os.PathLike]) -> pd.DataFrame:

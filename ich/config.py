@@ -157,6 +157,17 @@ class Training(Section):
     schedule: Schedule
     augmentation: Augmentation
     seed: Seed = Field(description="Seed of initial weights, order and augmentation.")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="What layers compute in. `auto`: bfloat16 on a GPU that has it, float16 with scaled gradients on "
+        "another, float32 on a CPU.",
+    )
+    compile: bool = Field(default=False, description="Compile the network by torch.compile before it is trained.")
+    gpus: int = Field(
+        default=1,
+        ge=1,
+        description="Number of GPUs, a process each, that share every batch. Without a GPU, number of processes.",
+    )
 
 
 class Search(Section):

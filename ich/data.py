@@ -1,27 +1,38 @@
 """What a model is fed: slices in batches, and random changes of the training images.
 
-The order of the slices is a pure function of (seed, epoch), whatever the number of worker processes.
+The order of the slices is a pure function of (seed, epoch), and their changes are one of (seed, epoch, batch): so a
+training can go on in the middle of an epoch, and processes can share it, as if nothing had been.
 """
 
 import logging
-from typing import TypeVar
+import os
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
 
 from ich.cache import Cache
+from ich.distributed import ALONE, World
 from ich.errors import InputError
 from ich.labels import CLASSES
 
+AHEAD = 2  # batches that wait for each reader
+SPARE = 2**30  # bytes that a copy of a cache leaves free on its disk
+MOST_READERS = 8  # one reads tens of thousands of slices a second from memory; more help where a disk is slow
+
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-T = TypeVar("T")
 
 
-class SliceDataset(Dataset[Batch]):
-    """Slices of a cohort with their images and labels, a batch at a time.
+class SliceDataset:
+    """Slices of a cohort with their images and labels, a batch at a time. Threads may read at the same time.
 
     Parameters
     ----------
@@ -58,7 +69,7 @@ class SliceDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitems__(self, indices: list[int]) -> Batch:
+    def read(self, indices: list[int]) -> Batch:
         """Read a batch.
 
         Parameters
@@ -76,7 +87,7 @@ class SliceDataset(Dataset[Batch]):
         return self.cache.read(self._shard[indices], self._row[indices]), self._labels[chosen], chosen
 
 
-def batches(slices: int, batch_size: int, seed: int | None, epoch: int) -> list[list[int]]:
+def batches(slices: int, batch_size: int, seed: int | None, epoch: int = 0, least: int = 2) -> list[list[int]]:
     """Cut the indices of all slices into batches, each index once.
 
     Parameters
@@ -86,10 +97,13 @@ def batches(slices: int, batch_size: int, seed: int | None, epoch: int) -> list[
     batch_size : int
         Slices in a batch; the last batch has what remains.
     seed : int or None
-        Seed of a training order: random across all slices, and another in each epoch. Batch normalisation cannot train
-        on a single slice, so a single slice that remains joins the batch before it. None keeps the order of the slices.
+        Seed of a training order: random across all slices, and another in each epoch. None keeps the order of the
+        slices.
     epoch : int
         Number of the epoch.
+    least : int
+        Fewest slices of a training batch: a smaller remainder joins the batch before it. Batch normalisation cannot
+        train on a single slice, so every process that takes part needs two.
 
     Returns
     -------
@@ -98,60 +112,124 @@ def batches(slices: int, batch_size: int, seed: int | None, epoch: int) -> list[
     Raises
     ------
     InputError
-        A training order of one slice.
+        A training order of fewer than `least` slices.
     """
     cuts = list(range(batch_size, slices, batch_size))
     order = np.arange(slices)
     if seed is not None:
-        if slices == 1:
-            raise InputError("the training part has one slice, and batch normalisation needs two; use more data")
+        if min(slices, batch_size) < least:
+            raise InputError(
+                f"a batch of {min(slices, batch_size)} of the {slices} slices of the training part is too small: batch "
+                f"normalisation needs {least}, two for each process. Use more data, larger batches or fewer processes."
+            )
         order = np.random.default_rng([seed, epoch]).permutation(slices)
-        if cuts and slices - cuts[-1] == 1:
+        if cuts and slices - cuts[-1] < least:
             cuts.pop()
     return [batch.tolist() for batch in np.split(order, cuts)]
 
 
+@contextmanager
 def loader(
-    dataset: SliceDataset, batch_size: int, seed: int | None = None, epoch: int = 0, workers: int = 0
-) -> DataLoader[Batch]:
-    """Give the batches of one epoch.
+    dataset: SliceDataset, batches: list[list[int]], readers: int = 0, pinned: bool = False
+) -> Iterator[Iterator[Batch]]:
+    """Give batches in their order, read ahead by threads.
 
-    A new loader an epoch keeps the order free of state; starting its workers costs some hundredths of a second.
+    Reading from the cache leaves Python's lock to the other threads nearly all the time. At the end of the block all
+    readers have ended, whatever ended it. An error of a reader is raised where its batch would have come.
 
     Parameters
     ----------
     dataset : SliceDataset
         The slices.
-    batch_size, seed, epoch
-        As of `batches`.
-    workers : int
-        Processes that read ahead; with 0 this process reads, which makes errors easiest to follow.
+    batches : list of lists of int
+        From `batches`, or some of them.
+    readers : int
+        Threads that read ahead, together at most `AHEAD` batches a thread; with 0 this thread reads, which makes
+        errors easiest to follow.
+    pinned : bool
+        Put images and labels into page-locked memory, from where they go to a GPU while it computes.
 
-    Returns
-    -------
-    DataLoader
-        Of (images, labels, indices) as from `SliceDataset.__getitems__`.
+    Yields
+    ------
+    iterator of (images, labels, indices) as from `SliceDataset.read`
     """
-    return DataLoader(
-        dataset,
-        batch_sampler=batches(len(dataset), batch_size, seed, epoch),
-        collate_fn=_whole,
-        num_workers=workers,
-        generator=torch.Generator(),  # else each epoch draws from the generator that others seeded for themselves
-    )
+
+    def read(indices: list[int]) -> Batch:
+        images, labels, positions = dataset.read(indices)
+        return (
+            (images.pin_memory(), labels.pin_memory(), positions.pin_memory())
+            if pinned
+            else (images, labels, positions)
+        )
+
+    if not readers:
+        yield map(read, batches)
+        return
+    threads = ThreadPoolExecutor(readers, thread_name_prefix="reader")
+    try:
+        yield _read_ahead(threads, read, batches, AHEAD * readers)
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
-def readers(threads: int) -> int:
-    """Choose how many processes read ahead for a job of so many threads.
+def _read_ahead(
+    threads: Executor, read: Callable[[list[int]], Batch], batches: list[list[int]], most: int
+) -> Iterator[Batch]:
+    waiting: deque[Future[Batch]] = deque()
+    for indices in batches:
+        waiting.append(threads.submit(read, indices))
+        if len(waiting) > most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
-    For a GPU all but one; without one none, since reading a batch takes about a millisecond and further processes would
-    only take cores from the computation.
+
+@contextmanager
+def nearby(cache: Cache, folder: str, world: World = ALONE) -> Iterator[Cache]:
+    """Check a cache, and copy it to a disk of this machine while it is in use, where one with room for it is named.
+
+    Parameters
+    ----------
+    cache : Cache
+    folder : str
+        A folder on that disk. Variables of the environment are filled in (`$TMPDIR`). Empty for no copy.
+    world : World
+        The processes of this machine that use it. The first makes the copy for all.
+
+    Yields
+    ------
+    Cache
+        The copy; or `cache`, and a line in the log, where none can be made. All checksums hold.
+
+    Raises
+    ------
+    InputError
+        A shard is not what was written.
     """
-    return threads - 1 if torch.cuda.is_available() else 0
+    paths = cache.paths
+    with ExitStack() as until_used:
+        if folder and world.rank == 0:
+            place, size = os.path.expandvars(folder), sum(path.stat().st_size for path in cache.paths)
+            try:
+                if shutil.disk_usage(place).free < size + SPARE:
+                    raise OSError(f"{place} has no room for {size / 1e9:.1f} GB")
+                copies = until_used.enter_context(tempfile.TemporaryDirectory(prefix="ich-cache-", dir=place))
+                for path in cache.paths:
+                    for each in (path, path.with_suffix(".json")):
+                        shutil.copyfile(each, Path(copies, each.name))
+                paths = [Path(copies, path.name) for path in cache.paths]
+                logging.info("the cache, %.1f GB, is read from a copy in %s", size / 1e9, copies)
+            except OSError as error:
+                logging.warning("the cache is read from where it is, without a copy: %s", error)
+        used = Cache(world.from_first(paths))
+        if world.rank == 0:
+            used.verify()
+        yield used
 
 
-def _whole(batch: T) -> T:
-    return batch
+def reading_threads(threads: int) -> int:
+    """Choose how many threads read ahead for a job of so many: one beside a computation on the CPU, which uses all."""
+    return min(threads, MOST_READERS) if torch.cuda.is_available() else 1
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
@@ -159,14 +237,27 @@ def to_float(images: torch.Tensor) -> torch.Tensor:
     return images.to(torch.float32) / 255  # `images / 255` on integers takes five times as long
 
 
+def draws(slices: int, seed: int, epoch: int, batch: int) -> torch.Tensor:
+    """Draw the random numbers of `augment` for a batch.
+
+    Parameters
+    ----------
+    slices : int
+        Slices in the batch.
+    seed, epoch, batch : int
+        What they are drawn from; the batch is counted from 1.
+
+    Returns
+    -------
+    float32 tensor [3, slices], from 0 to below 1
+    """
+    return torch.from_numpy(np.random.default_rng([seed, epoch, batch]).random((3, slices), np.float32))
+
+
 def augment(
-    images: torch.Tensor,
-    generator: torch.Generator,
-    horizontal_flip: float,
-    vertical_flip: float,
-    rotation: float,
+    images: torch.Tensor, draws: torch.Tensor, horizontal_flip: float, vertical_flip: float, rotation: float
 ) -> torch.Tensor:
-    """Flip and rotate each image by its own draw.
+    """Flip and rotate each image by its own draws.
 
     Flips move pixels and are exact; the rotation interpolates once. With all three at 0 nothing changes.
 
@@ -174,8 +265,8 @@ def augment(
     ----------
     images : uint8 tensor [n, channel, height, width]
         Square images, on any device.
-    generator : torch.Generator
-        Of the CPU, so that every device sees the same draws. Each call takes 3 n numbers.
+    draws : float tensor [3, n]
+        From `draws`, on the device of the images: for the flips, and for the angle.
     horizontal_flip, vertical_flip : float
         Probability of a left-right and of an up-down flip.
     rotation : float
@@ -185,11 +276,11 @@ def augment(
     -------
     float32 tensor of the shape of `images`, values 0 to 1
     """
-    draws = torch.rand((3, len(images), 1, 1, 1), generator=generator).to(images.device)
-    images = torch.where(draws[0] < horizontal_flip, images.flip(-1), images)
-    images = torch.where(draws[1] < vertical_flip, images.flip(-2), images)
+    horizontal, vertical = draws[:2, :, None, None, None]
+    images = torch.where(horizontal < horizontal_flip, images.flip(-1), images)
+    images = torch.where(vertical < vertical_flip, images.flip(-2), images)
     images = to_float(images)
-    return rotate(images, rotation * (2 * draws[2].flatten() - 1)) if rotation else images
+    return rotate(images, rotation * (2 * draws[2] - 1)) if rotation else images
 
 
 def rotate(images: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:

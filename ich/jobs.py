@@ -16,12 +16,13 @@ def start(log: str | os.PathLike) -> None:
     """Send the messages of this process to standard error and to `log`, errors that end it included.
 
     An `InputError` is shown as its message alone; the log holds the traceback of everything else. The last message is
-    the time since this call and the peak memory of this process, which tell what to ask of a cluster.
+    the time since this call and the peak memory of this process, which tell what to ask of a cluster. Of the processes
+    of one job that torchrun has started, the first has the say; the others write there what is amiss.
 
     Parameters
     ----------
     log : path
-        The log file of the job; written anew.
+        The log file of the job; written anew, but by what torchrun has started.
 
     Raises
     ------
@@ -30,11 +31,12 @@ def start(log: str | os.PathLike) -> None:
     """
     sys.excepthook = _report
     log = Path(log)
+    rank = os.environ.get("RANK")
     with writing(log):
         log.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(log, mode="w", encoding="utf-8")
+        file = logging.FileHandler(log, mode="a" if rank else "w", encoding="utf-8")
     logging.basicConfig(
-        level=logging.INFO,
+        level=logging.INFO if rank in (None, "0") else logging.ERROR,
         format="%(asctime)s %(levelname)s %(message)s",
         datefmt="%H:%M:%S",
         handlers=[logging.StreamHandler(), file],

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import json
 import re
 import shutil
 import tempfile
@@ -9,8 +10,10 @@ import urllib.request
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import safetensors
 import safetensors.torch
 import torch
 import torchvision
@@ -26,6 +29,7 @@ IMAGENET_CLASSES = 1000
 OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)")  # `norm.1`, as in torchvision's own files
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+METADATA = "ich"  # the entry of a safetensors file's metadata that says what its weights are for
 TIMEOUT = 60  # seconds without an answer
 
 State = dict[str, torch.Tensor]
@@ -117,7 +121,78 @@ def _stem(network: nn.Module) -> tuple[str, nn.Conv2d]:
     return next((name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
 
 
-def load_weights(network: nn.Sequential, path: str | Path, *, exact: bool = False) -> None:
+def description(model: str, windows: list[dict[str, Any]], size: int) -> dict[str, Any]:
+    """Say what weights are for: what must agree between them and their use.
+
+    Parameters
+    ----------
+    model : str
+        One of `MODELS`.
+    windows : list of dict
+        Name, level and width (HU) of each channel.
+    size : int
+        Height and width of the images in pixels.
+
+    Returns
+    -------
+    dict
+        model, classes (in the order of the logits), windows, size, value_range (of the images) and normalisation, as
+        JSON has them.
+    """
+    mean, std = normalisation(len(windows))
+    return {
+        "model": model,
+        "classes": list(CLASSES),
+        "windows": windows,
+        "size": size,
+        "value_range": [0, 1],
+        "normalisation": {"mean": list(mean), "std": list(std)},
+    }
+
+
+def check_description(path: str | Path, said: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Compare what weights are for with what they are to be used for.
+
+    Parameters
+    ----------
+    path : path
+        The file that says so.
+    said, here : mapping
+        From `description`; `said` may have more.
+
+    Raises
+    ------
+    InputError
+        They differ: says where.
+    """
+    faults = [
+        f"with the {name} {said.get(name)}, and not {value}" for name, value in here.items() if said.get(name) != value
+    ]
+    if faults:
+        raise InputError(
+            f"{path}: these weights were trained for something else: {'; '.join(faults)}. Use them with the model and "
+            "the cache that they were trained with, or train anew."
+        )
+
+
+def save_weights(state: State, path: str | Path, described: Mapping[str, Any]) -> None:
+    """Write weights as safetensors, with what they are for in the file's metadata; equal weights give equal bytes.
+
+    Parameters
+    ----------
+    state : dict of str to Tensor
+    path : path
+    described : mapping
+        From `description`.
+    """
+    with replacing(path) as partial:
+        # One entry: safetensors writes several in an order that varies
+        partial.write_bytes(safetensors.torch.save(state, {METADATA: json.dumps(described, sort_keys=True)}))
+
+
+def load_weights(
+    network: nn.Sequential, path: str | Path, described: Mapping[str, Any] | None = None, *, exact: bool = False
+) -> None:
     """Load weights from a file into a network.
 
     Parameters
@@ -127,6 +202,8 @@ def load_weights(network: nn.Sequential, path: str | Path, *, exact: bool = Fals
     path : path
         A state dict with torchvision's keys (those of old DenseNet files too), as safetensors or as a torch pickle. A
         pickle is read with `weights_only=True`, so that no code in it runs.
+    described : mapping or None
+        What they are to be used for, from `description`. Where the file says what they are for, it must be the same.
     exact : bool
         Take the file's weights as they are or not at all. Otherwise they start a training: a head of ImageNet's 1000
         classes is passed over, and where the network has another number of channels than a first convolution of
@@ -136,9 +213,11 @@ def load_weights(network: nn.Sequential, path: str | Path, *, exact: bool = Fals
     Raises
     ------
     InputError
-        The file cannot be read, or a weight is missing, superfluous or of another shape.
+        The file cannot be read, is for another use, or a weight is missing, superfluous or of another shape.
     """
-    own, state = network.state_dict(), _read_state(Path(path))
+    own, (state, said) = network.state_dict(), _read_state(Path(path))
+    if said and described:
+        check_description(path, said, described)
     if not exact:
         state = _adapted(state, network)
     faults = [
@@ -175,11 +254,14 @@ def _some(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + more
 
 
-def _read_state(path: Path) -> State:
-    """Read a state dict from a file of either kind, under today's key names."""
+def _read_state(path: Path) -> tuple[State, dict[str, Any]]:
+    """Read a state dict from a file of either kind, under today's key names, and what it says that it is for."""
+    said = {}
     try:
         if path.suffix == ".safetensors":
             state = safetensors.torch.load_file(path)
+            with safetensors.safe_open(path, "pt") as file:
+                said = json.loads((file.metadata() or {}).get(METADATA, "{}"))
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -193,7 +275,7 @@ def _read_state(path: Path) -> State:
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
     ):
         raise InputError(f"{path}: holds more than a state dict. Save the state dict itself: names and their tensors.")
-    return {OLD_DENSENET_KEY.sub(r"\1", name): value for name, value in state.items()}
+    return {OLD_DENSENET_KEY.sub(r"\1", name): value for name, value in state.items()}, said
 
 
 def download(name: str, url: str | None, path: str | Path) -> None:
@@ -241,6 +323,6 @@ def download(name: str, url: str | None, path: str | Path) -> None:
             load_weights(build(name, channels=3), fetched)  # better to see now than on a compute node that it fits
         except InputError as error:
             raise InputError(f"{url}, fetched as {error}") from error
-        state = _read_state(fetched)
+        state, _ = _read_state(fetched)
     with replacing(path) as partial:
         partial.write_bytes(safetensors.torch.save({key: state[key].clone().contiguous() for key in sorted(state)}))

@@ -10,10 +10,9 @@ import torch
 
 from ich.cache import Cache
 from ich.data import SliceDataset
-from ich.errors import InputError
 from ich.labels import CLASSES
-from ich.models import build, load_weights
-from ich.training import infer, prepare
+from ich.models import build, check_description, description, load_weights
+from ich.training import infer, number_type, prepare
 
 LOGITS = [f"logit_{name}" for name in CLASSES]
 PROBABILITIES = [f"probability_{name}" for name in CLASSES]
@@ -31,7 +30,7 @@ def predict(
     facts: Mapping[str, Any],
     *,
     batch_size: int = 32,
-    workers: int = 0,
+    readers: int = 0,
     threads: int | None = None,
 ) -> pd.DataFrame:
     """Predict slices with a trained model.
@@ -46,7 +45,7 @@ def predict(
         The model's weights.safetensors.
     facts : mapping
         The model's model.json.
-    batch_size, workers, threads
+    batch_size, readers, threads
         As of `training.train`; the result does not depend on them but for the last digits of float32.
 
     Returns
@@ -58,21 +57,18 @@ def predict(
     Raises
     ------
     InputError
-        The model was trained for other classes, windows or another size than the cache has, its weights do not fit, or
-        a logit is not finite.
+        The model was trained for other classes, windows, values or another size than the cache has, its weights do not
+        fit or belong to another model, or a logit is not finite.
     """
-    for what, here in (("classes", list(CLASSES)), ("windows", cache.windows), ("size", cache.size)):
-        if facts.get(what) != here:
-            raise InputError(
-                f"{weights}: the model was trained with the {what} {facts.get(what)} and cannot predict with {here}. "
-                "Use the cache that it was trained on, or train it anew."
-            )
+    described = description(str(facts.get("model")), cache.windows, cache.size)
+    check_description(weights, facts, described)
     device = prepare(seed=0, threads=threads)
-    network = build(facts["model"], channels=len(cache.windows))
-    load_weights(network, weights, exact=True)
+    network = build(described["model"], channels=len(cache.windows))
+    load_weights(network, weights, described, exact=True)
     network.to(device).to(memory_format=torch.channels_last)
+    dtype = number_type(facts["configuration"]["precision"], device)
     dataset = SliceDataset(cohort.sort_values(["shard", "row"]), cache)  # so that the files are read from front to back
-    logits = infer(network, dataset, batch_size, workers, device, "prediction")
+    logits = infer(network, dataset, batch_size, readers, dtype, device, "prediction")
     frame = pd.concat(
         [
             dataset.rows["image_id"],

@@ -1,20 +1,21 @@
 """The training loop, read from top to bottom."""
 
+import hashlib
+import json
 import logging
 import math
 import os
 import platform
 import random
 import re
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import safetensors.torch
+import safetensors
 import sklearn
 import torch
 import torchvision
@@ -24,11 +25,17 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ich.cache import Cache
-from ich.data import SliceDataset, augment, loader, to_float
+from ich.data import Batch, SliceDataset, augment, batches, draws, loader, to_float
+from ich.distributed import ALONE, World
 from ich.errors import InputError
-from ich.files import replacing, write_csv, write_json
+from ich.files import write_csv, write_json
 from ich.labels import CLASSES
-from ich.models import State, build, load_weights, normalisation
+from ich.models import State, build, description, load_weights, save_weights
+from ich.progress import Keeper, Progress
+from ich.resume import Resume
+from ich.watch import event_files, gpu_use
+
+LOOK_EVERY = 50  # batches between two looks at the losses on a GPU: each look waits until the GPU has caught up
 
 
 @dataclass(frozen=True)
@@ -45,10 +52,14 @@ class Trained:
         over slices and classes. It has no clock in it: equal runs give equal tables.
     best_epoch : int
         The epoch of `state`.
-    epoch_seconds : list of float
-        Seconds of each epoch, validation included.
+    epochs : list of dict
+        What was measured in each epoch: `epoch`, `seconds` (validation included), `slices_per_second` and
+        `waiting_share` (0 to 1, of the time) while training; on a GPU `gpu_memory_bytes` (most in use) and, if known,
+        `gpu_utilisation` (0 to 1).
     seconds : float
-        Seconds of the whole training.
+        Seconds of the whole training, those before an interruption included.
+    resumed : int
+        How often it was taken up again.
     facts : dict
         What was trained on what; goes into model.json.
     """
@@ -56,8 +67,9 @@ class Trained:
     state: State
     history: pd.DataFrame
     best_epoch: int
-    epoch_seconds: list[float]
+    epochs: list[dict[str, float]]
     seconds: float
+    resumed: int
     facts: dict[str, Any]
 
 
@@ -73,14 +85,21 @@ def train(
     schedule: Mapping[str, Any],
     augmentation: Mapping[str, float],
     seed: int,
-    workers: int = 0,
+    precision: str = "auto",
+    compile: bool = False,
+    readers: int = 0,
     threads: int | None = None,
+    world: World = ALONE,
+    resume: Resume | None = None,
+    checkpoint_minutes: float = 10,
+    events: str | Path | None = None,
 ) -> Trained:
     """Train one model on the training part and keep the epoch that is best on the validation part.
 
     The best epoch has the highest mean ROC AUC on validation or, where no class has both labels there, the lowest
-    loss; of equals the first. On the CPU, equal arguments give equal weights, bit for bit, whatever `workers` is;
-    another number of threads adds up in another order and may change last digits.
+    loss; of equals the first. On the CPU, equal arguments give equal weights, bit for bit, whatever `readers` is and
+    however often the training was interrupted; another number of threads adds up in another order and may change last
+    digits.
 
     Parameters
     ----------
@@ -93,19 +112,32 @@ def train(
     weights : path or None
         Initial weights (`models.load_weights`); None for random ones.
     epochs, batch_size : int
-        Passes over the training part; slices in a batch.
+        Passes over the training part; slices in a batch, over all processes.
     optimizer : mapping
         Arguments of `make_optimizer`.
     schedule : mapping
         Arguments of `learning_rate`.
     augmentation : mapping
-        Arguments of `data.augment`.
+        Probabilities and the angle, as of `data.augment`.
     seed : int
         Of weights, order and augmentation.
-    workers : int
-        Processes that read ahead; 0 reads in this one.
+    precision : {"auto", "float32", "bfloat16", "float16"}
+        As of `number_type`.
+    compile : bool
+        Compile the network by torch.compile.
+    readers : int
+        Threads that read ahead; with 0 this one reads.
     threads : int or None
         Threads of a computation on the CPU; None leaves it to PyTorch.
+    world : World
+        The processes that train together. All of them call this function with equal arguments, but for `resume`.
+    resume : Resume or None
+        Where the first process keeps the state of the training: at the end of each epoch, every `checkpoint_minutes`,
+        and when it is told to stop. None keeps none.
+    checkpoint_minutes : float
+        Minutes between two states within an epoch.
+    events : path or None
+        Folder of the event files for TensorBoard.
 
     Returns
     -------
@@ -115,18 +147,22 @@ def train(
     ------
     InputError
         A part has no images, initial weights do not fit, or the loss is no longer finite: with epoch, batch and
-        image_ids.
+        image_ids. The state that was kept last is one of finite losses.
+    Interrupted
+        The job was told to stop. The state is kept.
     """
-    started = time.perf_counter()
+    progress = Progress()
     device = prepare(seed, threads)
     training = SliceDataset(cohort[cohort["part"] == "train"], cache)
     validation = SliceDataset(cohort[cohort["part"] == "validation"], cache)
+    described = description(model, cache.windows, cache.size)
     network = build(model, channels=len(cache.windows))
     if weights is not None:
-        load_weights(network, weights)
+        load_weights(network, weights, described)
     network.to(device).to(memory_format=torch.channels_last)  # the faster layout, on the CPU too
     updates = make_optimizer(network, **optimizer)
-    facts = _facts(model, network, cache, {"train": training, "validation": validation}, seed, device)
+    learner = Learner(network, updates, number_type(precision, device), device, world, compile)
+    facts = described | {"seed": seed} | _facts(network, {"train": training, "validation": validation}, learner)
     facts["configuration"] = {
         "model": model,
         "weights": None if weights is None else str(weights),
@@ -136,90 +172,197 @@ def train(
         "schedule": dict(schedule),
         "augmentation": dict(augmentation),
         "seed": seed,
+        "precision": precision,
+        "compile": compile,
     }
     logging.info("training %s on %s slices of %s patients", model, facts["slices"], facts["patients"])
 
-    history: list[dict[str, float]] = []
-    epoch_seconds: list[float] = []
-    best_score, best_epoch, best_state = -math.inf, 0, {}
-    for epoch in range(1, epochs + 1):
-        epoch_started = time.perf_counter()
-        rate = learning_rate(epoch, epochs, optimizer["learning_rate"], **schedule)
-        for group in updates.param_groups:
-            group["lr"] = rate
-        row = {"epoch": epoch, "learning_rate": rate}
-        row["train_loss"] = train_one_epoch(
-            network, updates, training, batch_size, augmentation, seed, epoch, workers, device
-        )
-        logits = infer(network, validation, batch_size, workers, device, f"epoch {epoch}, validation")
-        row |= validation_metrics(logits, validation.rows[list(CLASSES)].to_numpy())
-        history.append(row)
+    state = world.from_first(resume.load() if resume else None)
+    if state:
+        progress = Progress(**state["progress"] | {"resumed": state["progress"]["resumed"] + 1, "mark": progress.mark})
+        learner.load(state)
+        logging.info("going on in epoch %d, after batch %d", progress.epoch, progress.batch)
+    keeper = Keeper(progress, learner.state, world, resume, checkpoint_minutes)
 
-        score = row["validation_roc_auc"]
-        if math.isnan(score):
-            score = -row["validation_loss"]
-            if epoch == 1:
-                logging.warning("no class has both labels in the validation part: the best epoch is that of least loss")
-        if score > best_score:
-            best_score, best_epoch, best_state = score, epoch, copy_state(network)
-        epoch_seconds.append(time.perf_counter() - epoch_started)
-        logging.info(
-            f"epoch {epoch} of {epochs}: learning rate {rate:.3g}, train loss {row['train_loss']:.4f}, "
-            f"validation loss {row['validation_loss']:.4f}, ROC AUC {row['validation_roc_auc']:.4f}"
-            f"{' (best so far)' if best_epoch == epoch else ''}, {epoch_seconds[-1]:.1f} s"
-        )
-    return Trained(best_state, pd.DataFrame(history), best_epoch, epoch_seconds, time.perf_counter() - started, facts)
+    with event_files(events if world.rank == 0 else None, progress.epoch) as write_events, gpu_use(device) as gpu:
+        while progress.epoch <= epochs:
+            epoch = progress.epoch
+            rate = learning_rate(epoch, epochs, optimizer["learning_rate"], **schedule)
+            cut = batches(len(training), batch_size, seed, epoch, least=2 * world.size)
+            progress.lap("start")
+            train_one_epoch(learner, rate, training, cut, augmentation, seed, readers, progress, keeper.look)
+            row = {"epoch": epoch, "learning_rate": rate, "train_loss": progress.loss / len(training)}
+
+            world.average_statistics(network)
+            label = f"epoch {epoch}, validation"
+            logits = infer(network, validation, batch_size, readers, learner.dtype, device, label, world, keeper.look)
+            row |= validation_metrics(logits, validation.rows[list(CLASSES)].to_numpy())
+
+            score = row["validation_roc_auc"]
+            if math.isnan(score):
+                score = -row["validation_loss"]
+                if epoch == 1:
+                    logging.warning("no class has both labels in validation: the best epoch is that of least loss")
+            if score > progress.best_score:
+                progress.best_score, progress.best_epoch = score, epoch
+                progress.best_state = copy_state(network)
+
+            measured = progress.end_epoch(row, gpu(), len(training))
+            write_events({name: value for name, value in (row | measured).items() if name != "epoch"}, epoch)
+            keeper.save()
+            logging.info(
+                f"epoch {epoch} of {epochs}: learning rate {rate:.3g}, train loss {row['train_loss']:.4f}, "
+                f"validation loss {row['validation_loss']:.4f}, ROC AUC {row['validation_roc_auc']:.4f}"
+                f"{' (best so far)' if progress.best_epoch == epoch else ''}, {measured['seconds']:.1f} s, "
+                f"{measured['slices_per_second']:,.1f} slices/s, {measured['waiting_share']:.1%} waiting for data"
+            )
+    seconds = progress.seconds_before + sum(progress.seconds.values())
+    history = pd.DataFrame(progress.history)
+    return Trained(progress.best_state, history, progress.best_epoch, progress.epochs, seconds, progress.resumed, facts)
 
 
 def train_one_epoch(
-    network: nn.Module,
-    updates: torch.optim.Optimizer,
+    learner: "Learner",
+    rate: float,
     dataset: SliceDataset,
-    batch_size: int,
+    cut: list[list[int]],
     augmentation: Mapping[str, float],
     seed: int,
-    epoch: int,
-    workers: int,
-    device: torch.device,
-) -> float:
-    """Show the network every slice once, in an order and with changes that are drawn from (seed, epoch).
+    readers: int,
+    progress: Progress,
+    look: Callable[[], None],
+) -> None:
+    """Show the network what `progress` leaves of an epoch, each slice once.
 
-    Returns
-    -------
-    float
-        Mean loss over slices and classes, of the weights as they were at each batch.
+    Each process takes its share of every batch, changed as in the whole, so that the steps are those of one process.
 
     Raises
     ------
     InputError
-        The loss of a batch is not finite. The weights are as before that batch.
+        The loss of a batch is not finite.
     """
-    network.train()
-    draws = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, epoch, 1]).generate_state(1)[0]))
-    total = 0.0
-    batches = loader(dataset, batch_size, seed, epoch, workers)
-    for number, (images, labels, indices) in enumerate(progress(batches, f"epoch {epoch}"), start=1):
-        images = augment(images.to(device), draws, **augmentation)
-        with precision(device):
-            logits = network(images)
-        loss = F.binary_cross_entropy_with_logits(logits.float(), labels.to(device))
-        value = loss.item()
+    learner.network.train()
+    world, device, epoch = learner.world, learner.device, progress.epoch
+    for group in learner.updates.param_groups:
+        group["lr"] = rate
+    losses: list[torch.Tensor] = []
+    left = [world.share(batch) for batch in cut[progress.batch :]]
+    with loader(dataset, left, readers, pinned=device.type == "cuda") as read:
+        shown = bar(progress.laps(read), f"epoch {epoch}", len(cut), progress.batch)
+        for number, (images, labels, indices) in enumerate(shown, start=progress.batch + 1):
+            images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            slices = len(cut[number - 1])
+            change = draws(slices, seed, epoch, number)[:, world.rank :: world.size].to(device, non_blocking=True)
+            losses.append(learner.step(augment(images, change, **augmentation), labels, len(indices) / slices))
+            if number % look_every(device) == 0 or number == len(cut):
+                count(losses, progress, cut, dataset, world)
+                look()
+
+
+def count(
+    losses: list[torch.Tensor], progress: Progress, cut: list[list[int]], dataset: SliceDataset, world: World
+) -> None:
+    """Count the batches of these losses as done once all are seen to be finite; the device has then caught up.
+
+    Raises
+    ------
+    InputError
+        One is not: names the first such batch.
+    """
+    for value in world.sum(torch.stack(losses)).tolist():
+        batch = cut[progress.batch]
         if not math.isfinite(value):
-            names = ", ".join(dataset.rows["image_id"].iloc[indices.tolist()])
+            names = ", ".join(dataset.rows["image_id"].iloc[batch])
             raise InputError(
-                f"training stopped: the loss is {value} in epoch {epoch}, batch {number}, whose slices are {names}. "
-                "Lower optimizer.learning_rate, or look at these images."
+                f"training stopped: the loss is {value} in epoch {progress.epoch}, batch {progress.batch + 1}, whose "
+                f"slices are {names}. Lower optimizer.learning_rate, or look at these images."
             )
-        updates.zero_grad()
-        loss.backward()
-        updates.step()
-        total += value * len(indices)
-    return total / len(dataset)
+        progress.loss += value * len(batch)
+        progress.batch += 1
+    losses.clear()
+
+
+class Learner:
+    """A network that learns.
+
+    Parameters
+    ----------
+    network : nn.Module
+        On its device.
+    updates : Optimizer
+        Of its weights.
+    dtype : torch.dtype
+        What layers compute in that can do so safely; weights and sums stay float32.
+    device, world, compile
+        As of `train`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        updates: torch.optim.Optimizer,
+        dtype: torch.dtype,
+        device: torch.device,
+        world: World = ALONE,
+        compile: bool = False,
+    ):
+        self.network, self.updates, self.dtype, self.device, self.world = network, updates, dtype, device, world
+        wrapped = world.wrap(network)
+        self.forward = torch.compile(wrapped) if compile else wrapped
+        # float16 ends at 6e-8: gradients are scaled up, and a step that overflows is passed over
+        self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, share: float = 1.0) -> torch.Tensor:
+        """Learn from a batch.
+
+        Parameters
+        ----------
+        images : float32 tensor [n, channel, height, width]
+        labels : float32 tensor [n, class]
+        share : float
+            This process's part of the slices of the batch.
+
+        Returns
+        -------
+        float32 tensor
+            The mean loss before the step, times `share`: its sum over the processes is the loss of the batch.
+        """
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            logits = self.forward(images)
+        loss = F.binary_cross_entropy_with_logits(logits.float(), labels) * share
+        self.updates.zero_grad()
+        self.scaler.scale(loss * self.world.size).backward()  # gradients are averaged over the processes
+        self.scaler.step(self.updates)
+        self.scaler.update()
+        return loss.detach()
+
+    def state(self) -> dict[str, Any]:
+        """Give all that `load` needs."""
+        self.world.average_statistics(self.network)
+        return {
+            "network": self.network.state_dict(),
+            "updates": self.updates.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.network.load_state_dict(state["network"])
+        self.updates.load_state_dict(state["updates"])
+        self.scaler.load_state_dict(state["scaler"])
 
 
 @torch.inference_mode()
 def infer(
-    network: nn.Module, dataset: SliceDataset, batch_size: int, workers: int, device: torch.device, label: str
+    network: nn.Module,
+    dataset: SliceDataset,
+    batch_size: int,
+    readers: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    label: str,
+    world: World = ALONE,
+    look: Callable[[], None] = lambda: None,
 ) -> torch.Tensor:
     """Give the logits of every slice of a dataset, in evaluation mode: no slice influences another.
 
@@ -229,14 +372,18 @@ def infer(
         On `device`; left in evaluation mode.
     dataset : SliceDataset
         The slices.
-    batch_size, workers, device
-        As of `train`.
+    batch_size, readers, world
+        As of `train`; each process takes some of the batches.
+    dtype, device
+        As of `Learner`.
     label : str
         What this is, for the progress bar and errors.
+    look : function
+        Is called now and then.
 
     Returns
     -------
-    float32 tensor [slice, class], on the CPU, in the order of `dataset.rows`
+    float32 tensor [slice, class], on the CPU, in the order of `dataset.rows`; all of them in every process
 
     Raises
     ------
@@ -244,13 +391,18 @@ def infer(
         A logit is not finite.
     """
     network.eval()
-    logits = torch.empty(len(dataset), len(CLASSES))
+    logits = torch.zeros(len(dataset), len(CLASSES), device=device)
     seen = torch.zeros(len(dataset), dtype=torch.int64)
-    for images, _, indices in progress(loader(dataset, batch_size, workers=workers), label):
-        with precision(device):
-            output = network(to_float(images.to(device)))
-        logits[indices] = output.float().cpu()
-        seen += torch.bincount(indices, minlength=len(seen))
+    cut = batches(len(dataset), batch_size, seed=None)
+    with loader(dataset, world.share(cut), readers, pinned=device.type == "cuda") as read:
+        for number, (images, _, indices) in enumerate(bar(read, label, len(world.share(cut))), start=1):
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                output = network(to_float(images.to(device, non_blocking=True)))
+            logits[indices.to(device, non_blocking=True)] = output.float()
+            seen[indices] += 1
+            if number % look_every(device) == 0 and number <= len(cut) // world.size:  # as often in every process
+                look()
+    logits, seen = world.sum(logits).cpu(), world.sum(seen)
     if not (seen == 1).all():
         raise AssertionError(f"{label}: {(seen != 1).sum()} of {len(seen)} slices were not seen exactly once")
     broken = ~logits.isfinite().all(dim=1)
@@ -370,14 +522,30 @@ def prepare(seed: int, threads: int | None) -> torch.device:
     return device
 
 
-def precision(device: torch.device) -> torch.autocast:
-    """Compute in bfloat16 where that is safe on CUDA, in float32 on the CPU."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+def number_type(precision: str, device: torch.device) -> torch.dtype:
+    """Choose what layers compute in that can do so safely; weights and sums stay float32.
+
+    Parameters
+    ----------
+    precision : {"auto", "float32", "bfloat16", "float16"}
+        `auto` is float32 on the CPU; on a GPU bfloat16 or, where it has none, float16.
+    device : torch.device
+    """
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+    if device.type == "cpu":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def progress(batches: Any, label: str) -> Any:
+def look_every(device: torch.device) -> int:
+    """Give the number of batches between two looks at the losses, and at whether the job is to stop."""
+    return LOOK_EVERY if device.type == "cuda" else 1
+
+
+def bar(read: Iterator[Batch], label: str, total: int, done: int = 0) -> Iterator[Batch]:
     """Show a bar on a terminal, and nothing elsewhere: logs have a line an epoch."""
-    return tqdm(batches, desc=label, unit="batch", leave=False, disable=None)
+    return tqdm(read, desc=label, unit="batch", total=total, initial=done, leave=False, disable=None)
 
 
 def copy_state(network: nn.Module) -> State:
@@ -395,7 +563,7 @@ def save_model(trained: Trained, *, weights: str | Path, history: str | Path, fa
     ----------
     trained : Trained
     weights : path
-        safetensors, torchvision's keys, the best epoch; the same bytes from equal runs.
+        As `models.save_weights`, the best epoch; the same bytes from equal runs.
     history : path
         CSV, a row an epoch; the same bytes from equal runs.
     facts : path
@@ -403,37 +571,55 @@ def save_model(trained: Trained, *, weights: str | Path, history: str | Path, fa
     **more
         Further facts, such as the code hash.
     """
-    with replacing(weights) as partial:
-        partial.write_bytes(safetensors.torch.save(trained.state))
+    save_weights(trained.state, weights, description(*(trained.facts[name] for name in ("model", "windows", "size"))))
     write_csv(trained.history, history)
     write_json(
         trained.facts
-        | {"best_epoch": trained.best_epoch}
+        | {"best_epoch": trained.best_epoch, "resumed": trained.resumed}
         | more
-        | {"seconds": trained.seconds, "seconds_per_epoch": trained.epoch_seconds},
+        | {
+            "seconds": trained.seconds,
+            "seconds_per_epoch": [each["seconds"] for each in trained.epochs],
+            "epochs": trained.epochs,
+        },
         facts,
     )
 
 
-def _facts(
-    model: str, network: nn.Module, cache: Cache, parts: Mapping[str, SliceDataset], seed: int, device: torch.device
-) -> dict[str, Any]:
+def fingerprint(cohort: pd.DataFrame, cache: Cache, weights: str | Path | None, **more: Any) -> str:
+    """Tell trainings apart: a state is of use to none but the training that began it.
+
+    Parameters
+    ----------
+    cohort, cache, weights
+        As of `train`. Their contents count, not their names.
+    **more
+        What else decides: settings, code hash, number of processes.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    rows = cohort.loc[cohort["part"] != "test", ["image_id", "part", *CLASSES, "shard", "row"]]
+    total = hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
+    versions = {module.__name__: module.__version__ for module in (np, torch, torchvision)}
+    total.update(json.dumps([cache.sha256, cache.windows, cache.size, versions, more], sort_keys=True).encode())
+    if weights is not None:
+        total.update(Path(weights).read_bytes())
+    return total.hexdigest()
+
+
+def _facts(network: nn.Module, parts: Mapping[str, SliceDataset], learner: Learner) -> dict[str, Any]:
     """Say what is trained on what and where: all that is known before the first epoch."""
-    mean, std = normalisation(len(cache.windows))
     return {
-        "model": model,
-        "classes": list(CLASSES),
-        "windows": cache.windows,
-        "size": cache.size,
-        "value_range": [0, 1],
-        "normalisation": {"mean": list(mean), "std": list(std)},
-        "seed": seed,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "slices": {part: len(dataset) for part, dataset in parts.items()},
         "patients": {part: dataset.rows["patient_id"].nunique() for part, dataset in parts.items()},
         "versions": {"python": platform.python_version()}
         | {module.__name__: module.__version__ for module in (np, pd, safetensors, sklearn, torch, torchvision)},
-        "hardware": _hardware(device),
+        "hardware": _hardware(learner.device)
+        | {"processes": learner.world.size, "precision": str(learner.dtype).removeprefix("torch.")},
     }
 
 

@@ -1,8 +1,8 @@
 import hashlib
 import json
 import os
-import pickle
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -148,14 +148,6 @@ def test_images_are_read_in_the_order_asked_for(shards, volume):
     assert cache.read(order[:0], order[:0]).shape == (0, 2, SIZE, SIZE)
 
 
-def test_a_cache_in_use_can_be_pickled(shards, volume):
-    cache = Cache(shards)
-    cache.read(np.array([0, 2]), np.array([1, 1]))
-    again = pickle.loads(pickle.dumps(cache))
-    del cache
-    np.testing.assert_array_equal(again.read(np.array([2]), np.array([2]))[0].numpy(), images_of(volume)[6])
-
-
 def open_ones(paths):
     return {descriptor.resolve() for descriptor in Path("/proc/self/fd").iterdir()} & set(paths)
 
@@ -171,6 +163,19 @@ def test_few_files_are_open_at_a_time(slices, volume, tmp_path, monkeypatch):
     assert len(open_ones(paths)) == 3
     del cache
     assert not open_ones(paths)
+
+
+def test_threads_read_while_files_are_closed_and_opened_again(slices, volume, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_OPEN", 2)
+    paths = [tmp_path / f"{number}.npy" for number in range(7)]
+    for number, path in enumerate(paths):
+        build(slices[number : number + 1].assign(row=0), path)
+    cache = Cache(paths)
+    orders, expected = np.random.default_rng(0).integers(0, 7, (60, 50)), images_of(volume)
+    with ThreadPoolExecutor(4) as pool:
+        for order, images in zip(orders, pool.map(lambda order: cache.read(order, order * 0), orders), strict=True):
+            np.testing.assert_array_equal(images.numpy(), expected[order])
+    assert len(open_ones(paths)) == 2
 
 
 def test_verify_finds_one_changed_bit(shards):

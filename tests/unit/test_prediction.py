@@ -14,12 +14,21 @@ from ich.cache import Cache
 from ich.errors import InputError
 from ich.files import read_parquet, write_parquet
 from ich.labels import CLASSES
+from ich.models import save_weights
 from ich.prediction import LOGITS, PREDICTIONS_SCHEMA, PROBABILITIES, predict
 
 SIZE = 32
 SHARDS = (30, 0, 23)
 WINDOWS = [{"name": name, "level": 40.0, "width": 80.0} for name in ("a", "b", "c")]
-FACTS = {"model": "resnet18", "classes": list(CLASSES), "windows": WINDOWS, "size": SIZE}
+FACTS = {
+    "model": "resnet18",
+    "classes": list(CLASSES),
+    "windows": WINDOWS,
+    "size": SIZE,
+    "value_range": [0, 1],
+    "normalisation": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+    "configuration": {"precision": "auto"},
+}
 FAILED = "ID_2_005"
 
 
@@ -122,8 +131,8 @@ def test_a_slice_does_not_depend_on_the_others(cohort, cache, weights, predicted
     pd.testing.assert_frame_equal(some, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_order_and_workers_change_no_bit(cohort, cache, weights, predicted):
-    other = predict(cohort.sort_values("image_id"), cache, weights, FACTS, workers=2, threads=1)
+def test_order_and_readers_change_no_bit(cohort, cache, weights, predicted):
+    other = predict(cohort.sort_values("image_id"), cache, weights, FACTS, readers=2, threads=1)
     pd.testing.assert_frame_equal(other, predicted, check_exact=True)
 
 
@@ -135,10 +144,12 @@ def test_the_table_as_a_file(predicted, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"classes": [*CLASSES[::-1]]}, "trained with the classes"),
-        ({"windows": WINDOWS[::-1]}, "trained with the windows"),
-        ({"windows": [{**WINDOWS[0], "level": 50.0}, *WINDOWS[1:]]}, "trained with the windows"),
-        ({"size": 64}, "trained with the size 64 and cannot predict with 32"),
+        ({"classes": [*CLASSES[::-1]]}, "with the classes"),
+        ({"windows": WINDOWS[::-1]}, "with the windows"),
+        ({"windows": [{**WINDOWS[0], "level": 50.0}, *WINDOWS[1:]]}, "with the windows"),
+        ({"size": 64}, "with the size 64, and not 32"),
+        ({"value_range": [-1, 1]}, r"with the value_range \[-1, 1\], and not \[0, 1\]"),
+        ({"normalisation": {"mean": [0, 0, 0], "std": [1, 1, 1]}}, "with the normalisation"),
     ],
 )
 def test_a_model_for_other_images_is_refused(cohort, cache, weights, change, message):
@@ -150,6 +161,26 @@ def test_a_model_for_other_images_is_refused(cohort, cache, weights, change, mes
 def test_weights_of_another_model_are_refused(cohort, cache, weights):
     with pytest.raises(InputError, match="not weights of this model"):
         predict(cohort, cache, weights, FACTS | {"model": "resnet34"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": [*CLASSES[::-1]]}, "with the classes"),
+        ({"model": "resnet34"}, "with the model resnet34, and not resnet18"),
+        ({"windows": WINDOWS[::-1], "size": 64}, "with the windows .*; with the size 64, and not 32"),
+    ],
+)
+def test_weights_that_say_they_are_for_something_else_are_refused(cohort, cache, weights, tmp_path, change, message):
+    """The model.json fits, and the weights beside it are another model's."""
+    path = tmp_path / "weights.safetensors"
+    described = {name: value for name, value in FACTS.items() if name != "configuration"}
+    save_weights(safetensors.torch.load_file(weights), path, described | change)
+    with pytest.raises(InputError, match=message) as caught:
+        predict(cohort, cache, path, FACTS)
+    assert str(path) in str(caught.value)
+    save_weights(safetensors.torch.load_file(weights), path, described)
+    assert len(predict(cohort.head(3), cache, path, FACTS)) == 3
 
 
 def test_weights_without_our_classes_are_refused(cohort, cache, tmp_path):

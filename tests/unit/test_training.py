@@ -17,22 +17,9 @@ from ich.errors import InputError
 from ich.labels import CLASSES
 from ich.models import build, load_weights
 from ich.training import infer, learning_rate, make_optimizer, save_model, train, validation_metrics
+from tests.unit.slices import COUNTS, SETTINGS, SIZE, WINDOWS, made_up, same, write_cache
 
-SIZE = 32
-COUNTS = {"train": 64, "validation": 40, "test": 8}
-WINDOWS = [{"name": name, "level": 40, "width": 80} for name in ("a", "b", "c")]
 CPU = torch.device("cpu")
-SETTINGS = {
-    "model": "resnet18",
-    "weights": None,
-    "epochs": 2,
-    "batch_size": 16,
-    "optimizer": {"name": "adam", "learning_rate": 1e-3, "weight_decay": 0.0, "momentum": 0.9},
-    "schedule": {"name": "constant", "gamma": 0.5, "warmup_epochs": 0},
-    "augmentation": {"horizontal_flip": 0.5, "vertical_flip": 0.5, "rotation": 10.0},
-    "seed": 1,
-    "threads": 1,
-}
 PLAIN = {"horizontal_flip": 0.0, "vertical_flip": 0.0, "rotation": 0.0}
 
 
@@ -43,35 +30,7 @@ def few_threads():
 
 @pytest.fixture(scope="module")
 def slices():
-    """Noise with a bright ring for each label, each class at its own radius: what no flip or rotation changes."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 2, (sum(COUNTS.values()), len(CLASSES)), dtype=np.uint8)
-    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
-    ring = np.hypot(x, y) // 2.5
-    images = rng.integers(0, 100, (len(labels), 3, SIZE, SIZE), dtype=np.uint8)
-    for number in range(len(CLASSES)):
-        images += (150 * labels[:, number, None, None, None] * (ring == number)).astype(np.uint8)
-    cohort = pd.DataFrame({"image_id": [f"ID_{n:04d}" for n in range(len(labels))]})
-    cohort["patient_id"] = [f"P_{n // 4:03d}" for n in range(len(labels))]
-    cohort["part"] = np.repeat(list(COUNTS), list(COUNTS.values()))
-    cohort[list(CLASSES)] = labels
-    cohort["shard"] = np.int32(0)
-    cohort["row"] = np.arange(len(labels), dtype=np.int32)
-    return images, cohort
-
-
-def write_cache(folder, images, failed=()):
-    path = folder / "0000.npy"
-    np.save(path, images)
-    sidecar = {
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "windows": WINDOWS,
-        "size": SIZE,
-        "slices": len(images),
-        "failed": [{"image_id": name, "row": 0, "location": "x.dcm", "reason": "truncated"} for name in failed],
-    }
-    path.with_suffix(".json").write_text(json.dumps(sidecar))
-    return Cache([path])
+    return made_up()
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +46,6 @@ def cache(slices, tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(cohort, cache):
     return train(cohort, cache, **SETTINGS)
-
-
-def same(first, second):
-    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
 def network_of(state):
@@ -171,8 +126,10 @@ def test_training_learns(cohort, cache):
     assert result.history["train_loss"].iloc[-1] < 0.5 * result.history["train_loss"].iloc[0]
     assert result.history["validation_roc_auc"].max() > 0.9
     assert result.state["bn1.num_batches_tracked"] == 4 * result.best_epoch, "not in training mode"
-    assert len(result.epoch_seconds) == 6
-    assert sum(result.epoch_seconds) <= result.seconds
+    assert [each["epoch"] for each in result.epochs] == [1, 2, 3, 4, 5, 6]
+    assert sum(each["seconds"] for each in result.epochs) <= result.seconds
+    assert all(each["seconds"] > 64 / each["slices_per_second"] for each in result.epochs)
+    assert all(0 < each["waiting_share"] < 1 for each in result.epochs)
 
 
 def test_one_epoch_is_the_plain_loop(cohort, cache, slices, tmp_path):
@@ -235,10 +192,10 @@ def test_each_epoch_has_its_learning_rate(cohort, cache):
     assert all(torch.equal(result.state[key], first.state[key]) for key in weights)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_the_same_seed_gives_the_same_bits(cohort, cache, trained, workers):
+@pytest.mark.parametrize("readers", [0, 2])
+def test_the_same_seed_gives_the_same_bits(cohort, cache, trained, readers):
     torch.manual_seed(99)
-    again = train(cohort, cache, **SETTINGS, workers=workers)
+    again = train(cohort, cache, **SETTINGS, readers=readers)
     assert same(again.state, trained.state)
     pd.testing.assert_frame_equal(again.history, trained.history, check_exact=True)
     assert again.best_epoch == trained.best_epoch
@@ -268,7 +225,7 @@ def test_the_best_epoch_is_kept(cohort, cache):
     stopped = train(turned, cache, **SETTINGS | {"epochs": result.best_epoch})
     assert same(result.state, stopped.state)
     dataset = SliceDataset(turned[validation], cache)
-    logits = infer(network_of(result.state), dataset, 16, 0, CPU, "again")
+    logits = infer(network_of(result.state), dataset, 16, 0, torch.float32, CPU, "again")
     values = validation_metrics(logits, dataset.rows[list(CLASSES)].to_numpy())
     assert values["validation_roc_auc"] == pytest.approx(areas.max(), abs=1e-3)
 
@@ -286,13 +243,13 @@ def test_without_a_validation_roc_auc_the_loss_decides(cohort, cache, caplog):
 def test_evaluation_mode_is_used(cohort, cache, trained):
     dataset = SliceDataset(cohort[cohort["part"] == "validation"], cache)
     network = network_of(trained.state).train()
-    logits = infer(network, dataset, 40, 0, CPU, "all at once")
+    logits = infer(network, dataset, 40, 0, torch.float32, CPU, "all at once")
     for batch_size in (1, 7):
-        other = infer(network.train(), dataset, batch_size, 0, CPU, "in batches")
+        other = infer(network.train(), dataset, batch_size, 0, torch.float32, CPU, "in batches")
         torch.testing.assert_close(other, logits, rtol=1e-4, atol=1e-4)
     assert same(network.state_dict(), trained.state), "running statistics have moved"
     with torch.no_grad():
-        by_batch = network.train()(dataset.__getitems__(list(range(40)))[0] / 255)
+        by_batch = network.train()(dataset.read(list(range(40)))[0] / 255)
     assert (by_batch - logits).abs().max() > 0.01
 
 
@@ -321,7 +278,7 @@ def test_logits_that_are_not_finite_are_refused(cohort, cache, trained):
     state = trained.state | {"fc.bias": torch.full((6,), math.nan)}
     dataset = SliceDataset(cohort[cohort["part"] == "validation"], cache)
     with pytest.raises(InputError, match=r"epoch 7, validation: .* 40 slices, ID_0064"):
-        infer(network_of(state), dataset, 16, 0, CPU, "epoch 7, validation")
+        infer(network_of(state), dataset, 16, 0, torch.float32, CPU, "epoch 7, validation")
 
 
 @pytest.mark.parametrize("part", ["train", "validation"])
@@ -352,14 +309,16 @@ def test_what_is_saved(cohort, cache, trained, tmp_path):
     assert facts["parameters"] == 11_176_512 + 6 * (512 + 1)  # of ResNet18 without its head, and of the head
     assert facts["slices"] == {"train": 64, "validation": 40}
     assert facts["patients"] == {"train": 16, "validation": 10}
-    assert facts["configuration"] == {key: value for key, value in SETTINGS.items() if key != "threads"}
+    settings = {key: value for key, value in SETTINGS.items() if key != "threads"}
+    assert facts["configuration"] == settings | {"precision": "auto", "compile": False}
     assert facts["best_epoch"] == trained.best_epoch
-    assert facts["seed"] == 1
     assert facts["versions"]["torch"] == torch.__version__
     assert facts["hardware"]["threads"] == 1
     assert (facts["code"], facts["experiment"]) == ("0123", "tiny")
     assert facts["seconds"] == trained.seconds
-    assert facts["seconds_per_epoch"] == trained.epoch_seconds
+    assert facts["epochs"] == trained.epochs
+    assert facts["seconds_per_epoch"] == [each["seconds"] for each in trained.epochs]
+    assert facts["resumed"] == 0
 
     network = build("resnet18", channels=3)
     load_weights(network, tmp_path / "first/weights.safetensors", exact=True)
@@ -374,8 +333,34 @@ def test_equal_runs_give_equal_files(cohort, cache, trained, tmp_path):
     for name in ("weights.safetensors", "history.csv"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
     first, second = (json.loads((tmp_path / name / "model.json").read_text()) for name in ("first", "second"))
-    times = {"seconds", "seconds_per_epoch"}
+    times = {"seconds", "seconds_per_epoch", "epochs"}
     assert {key: first[key] for key in first.keys() - times} == {key: second[key] for key in second.keys() - times}
+
+
+def test_weights_for_something_else_start_no_training(cohort, cache, trained, tmp_path):
+    save(trained, tmp_path)
+    start = {"weights": tmp_path / "weights.safetensors", "epochs": 1}
+    train(cohort, cache, **SETTINGS | start)
+    other = Cache(cache.paths)
+    other.windows = WINDOWS[::-1]
+    with pytest.raises(InputError, match=r"weights.safetensors: .*with the windows .*'a'.*, and not .*'c'"):
+        train(cohort, other, **SETTINGS | start)
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("bfloat16", 8), ("float16", 11)])
+def test_reduced_precision_trains_and_says_so(cohort, cache, trained, precision, bits):
+    # Without steps the losses differ by rounding alone: some twenty layers, each to half a unit in the last place.
+    still = SETTINGS | STILL | {"epochs": 1, "batch_size": 64}
+    exact, rounded = (train(cohort, cache, **still, precision=each) for each in ("float32", precision))
+    first, second = exact.history["train_loss"].item(), rounded.history["train_loss"].item()
+    assert first != second
+    assert second == pytest.approx(first, rel=20 * 2**-bits / 2)
+    assert rounded.facts["hardware"]["precision"] == precision
+    assert trained.facts["hardware"]["precision"] == "float32"
+
+    learned = train(cohort, cache, **SETTINGS, precision=precision)
+    assert learned.history["train_loss"].iloc[-1] < 0.9 * learned.history["train_loss"].iloc[0]
+    assert all(value.dtype in (torch.float32, torch.int64) for value in learned.state.values())
 
 
 def test_the_saved_weights_are_copies(trained, cohort, cache):

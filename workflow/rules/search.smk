@@ -20,7 +20,10 @@ rule search_point:
         mem_mb=32000,
         runtime=1440,
         gpu=1,
+        checkpoint_minutes=10,
+        cache_copy="",  # as of the rule train
     params:
+        resume=lambda wildcards: f"{CONFIG.results}/resume/search/{wildcards.search}/{wildcards.point}",
         settings=lambda wildcards: SEARCHES[wildcards.search].point_settings(wildcards.point),
         patients=search_patients,
         code=code("search_point"),

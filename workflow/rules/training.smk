@@ -34,13 +34,17 @@ rule train:
         "<benchmarks>/train/{experiment}.tsv"
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: lambda wildcards: 8 * CONFIG.experiments[wildcards.experiment].gpus
     resources:
         mem_mb=32000,
         runtime=2880,
-        gpu=1,
+        gpu=lambda wildcards: CONFIG.experiments[wildcards.experiment].gpus,
+        checkpoint_minutes=10,  # between two saved states within an epoch
+        cache_copy="",  # a folder on a fast disk of the node, such as $TMPDIR: the cache is copied there
     params:
         settings=training_settings,
+        resume=lambda wildcards: f"{CONFIG.results}/resume/{wildcards.experiment}",
+        events=lambda wildcards: f"{CONFIG.results}/logs/tensorboard/{wildcards.experiment}",
         code=code("train"),
     script:
         "../scripts/train.py"

@@ -1,6 +1,6 @@
 from ich import jobs
 from ich.cache import Cache
-from ich.data import readers
+from ich.data import reading_threads
 from ich.files import read_json, read_parquet, write_parquet
 from ich.prediction import PREDICTIONS_SCHEMA, predict
 
@@ -10,7 +10,7 @@ predictions = predict(
     Cache(snakemake.input.images),
     snakemake.input.weights,
     read_json(snakemake.input.facts),
-    workers=readers(snakemake.threads),
+    readers=reading_threads(snakemake.threads),
     threads=snakemake.threads,
 )
 write_parquet(predictions, snakemake.output[0], PREDICTIONS_SCHEMA)

@@ -1,20 +1,26 @@
 from ich import jobs
 from ich.cache import Cache
-from ich.data import readers
+from ich.data import nearby, reading_threads
 from ich.files import read_parquet, write_csv, write_json
+from ich.resume import Resume
 from ich.search import subset, summary
-from ich.training import train
+from ich.training import fingerprint, train
 
 jobs.start(snakemake.log[0])
-cache = Cache(snakemake.input.images)
-cache.verify()
-trained = train(
-    subset(read_parquet(snakemake.input.cohort), **snakemake.params.patients),
-    cache,
-    weights=snakemake.input.weights or None,
-    workers=readers(snakemake.threads),
-    threads=snakemake.threads,
-    **snakemake.params.settings,
-)
-write_csv(trained.history, snakemake.output.history)
-write_json(summary(trained.history, trained.best_epoch, trained.seconds), snakemake.output.summary)
+settings = snakemake.params.settings | {"weights": snakemake.input.weights or None}
+cohort = subset(read_parquet(snakemake.input.cohort), **snakemake.params.patients)
+with nearby(Cache(snakemake.input.images), snakemake.resources.cache_copy) as cache:
+    name = fingerprint(cohort, cache, **settings, code=snakemake.params.code)
+    with Resume(snakemake.params.resume, name, settings) as resume:
+        trained = train(
+            cohort,
+            cache,
+            **settings,
+            readers=reading_threads(snakemake.threads),
+            threads=snakemake.threads,
+            resume=resume,
+            checkpoint_minutes=snakemake.resources.checkpoint_minutes,
+        )
+        write_csv(trained.history, snakemake.output.history)
+        write_json(summary(trained.history, trained.best_epoch, trained.seconds), snakemake.output.summary)
+        resume.discard()

@@ -1,26 +1,41 @@
+from contextlib import nullcontext
+
 from ich import jobs
 from ich.cache import Cache
-from ich.data import readers
+from ich.data import nearby, reading_threads
+from ich.distributed import join, launch
 from ich.files import read_json, read_parquet
+from ich.resume import Resume
 from ich.settings import merged
-from ich.training import save_model, train
+from ich.training import fingerprint, save_model, train
 
 jobs.start(snakemake.log[0])
-cache = Cache(snakemake.input.images)
-cache.verify()
 settings = merged(snakemake.params.settings, read_json(snakemake.input.chosen) if snakemake.input.chosen else {})
-trained = train(
-    read_parquet(snakemake.input.cohort),
-    cache,
-    weights=snakemake.input.weights or None,
-    workers=readers(snakemake.threads),
-    threads=snakemake.threads,
-    **settings,
-)
-save_model(
-    trained,
-    weights=snakemake.output.weights,
-    history=snakemake.output.history,
-    facts=snakemake.output.facts,
-    code=snakemake.params.code,
-)
+launch(settings.pop("gpus"))
+with join() as world:
+    cohort = read_parquet(snakemake.input.cohort)
+    settings["weights"] = snakemake.input.weights or None
+    threads = max(1, snakemake.threads // world.size)
+    with nearby(Cache(snakemake.input.images), snakemake.resources.cache_copy, world) as cache:
+        name = fingerprint(cohort, cache, **settings, processes=world.size, code=snakemake.params.code)
+        with Resume(snakemake.params.resume, name, settings) if world.rank == 0 else nullcontext() as resume:
+            trained = train(
+                cohort,
+                cache,
+                **settings,
+                readers=reading_threads(threads),
+                threads=threads,
+                world=world,
+                resume=resume,
+                checkpoint_minutes=snakemake.resources.checkpoint_minutes,
+                events=snakemake.params.events,
+            )
+            if resume:
+                save_model(
+                    trained,
+                    weights=snakemake.output.weights,
+                    history=snakemake.output.history,
+                    facts=snakemake.output.facts,
+                    code=snakemake.params.code,
+                )
+                resume.discard()
