@@ -194,7 +194,7 @@ def nearby(cache: Cache, folder: str, world: World = ALONE) -> Iterator[Cache]:
     folder : str
         A folder on that disk. Variables of the environment are filled in (`$TMPDIR`). Empty for no copy.
     world : World
-        The processes of this machine that use it. The first makes the copy for all.
+        The processes that use it. The first on each machine makes a copy for those there.
 
     Yields
     ------
@@ -208,7 +208,7 @@ def nearby(cache: Cache, folder: str, world: World = ALONE) -> Iterator[Cache]:
     """
     paths = cache.paths
     with ExitStack() as until_used:
-        if folder and world.rank == 0:
+        if folder and world.local == 0:
             place, size = os.path.expandvars(folder), sum(path.stat().st_size for path in cache.paths)
             try:
                 if shutil.disk_usage(place).free < size + SPARE:
@@ -221,8 +221,8 @@ def nearby(cache: Cache, folder: str, world: World = ALONE) -> Iterator[Cache]:
                 logging.info("the cache, %.1f GB, is read from a copy in %s", size / 1e9, copies)
             except OSError as error:
                 logging.warning("the cache is read from where it is, without a copy: %s", error)
-        used = Cache(world.from_first(paths))
-        if world.rank == 0:
+        used = Cache(world.from_first_here(paths))
+        if world.local == 0:
             used.verify()
         yield used
 
@@ -259,7 +259,8 @@ def augment(
 ) -> torch.Tensor:
     """Flip and rotate each image by its own draws.
 
-    Flips move pixels and are exact; the rotation interpolates once. With all three at 0 nothing changes.
+    Where there is a rotation it takes the flips along and interpolates once. Flips alone move pixels and are exact, and
+    with all three at 0 nothing changes.
 
     Parameters
     ----------
@@ -276,15 +277,18 @@ def augment(
     -------
     float32 tensor of the shape of `images`, values 0 to 1
     """
-    horizontal, vertical = draws[:2, :, None, None, None]
-    images = torch.where(horizontal < horizontal_flip, images.flip(-1), images)
-    images = torch.where(vertical < vertical_flip, images.flip(-2), images)
-    images = to_float(images)
-    return rotate(images, rotation * (2 * draws[2] - 1)) if rotation else images
+    horizontal, vertical = draws[0] < horizontal_flip, draws[1] < vertical_flip
+    if rotation:
+        return rotate(to_float(images), rotation * (2 * draws[2] - 1), horizontal, vertical)
+    images = torch.where(horizontal[:, None, None, None], images.flip(-1), images)
+    images = torch.where(vertical[:, None, None, None], images.flip(-2), images)
+    return to_float(images)
 
 
-def rotate(images: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
-    """Rotate each image about its centre, counter-clockwise as seen, bilinearly, with zeros from outside.
+def rotate(
+    images: torch.Tensor, degrees: torch.Tensor, horizontal: torch.Tensor, vertical: torch.Tensor
+) -> torch.Tensor:
+    """Flip each image, and rotate it about its centre, counter-clockwise as seen: bilinearly, with zeros from outside.
 
     Parameters
     ----------
@@ -292,6 +296,8 @@ def rotate(images: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
         Square images.
     degrees : float tensor [n]
         Angle of each image.
+    horizontal, vertical : bool tensors [n]
+        Which images are first flipped left to right, and which upside down.
 
     Returns
     -------
@@ -299,6 +305,7 @@ def rotate(images: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
     """
     angle = torch.deg2rad(degrees)
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    to_source = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).reshape(-1, 2, 3)
+    x, y = 1 - 2 * horizontal.to(angle), 1 - 2 * vertical.to(angle)
+    to_source = torch.stack([x * cos, x * -sin, zero, y * sin, y * cos, zero], dim=1).reshape(-1, 2, 3)
     grid = F.affine_grid(to_source, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)

@@ -302,10 +302,22 @@ def test_a_share_of_a_batch_is_changed_as_in_the_whole(batch):
     torch.testing.assert_close(augment(batch[1::3], drawn()[:, 1::3], 0.5, 0.5, 10), whole[1::3], rtol=0, atol=1e-6)
 
 
+NONE = torch.zeros(3, dtype=torch.bool)
+
+
+def test_flips_come_before_the_rotation(batch):
+    images, degrees = to_float(batch[:4]), torch.tensor([20.0, -30.0, 40.0, 50.0])
+    horizontal, vertical = torch.tensor([True, False, True, False]), torch.tensor([False, True, True, False])
+    flipped = torch.stack([images[0].flip(-1), images[1].flip(-2), images[2].flip(-1, -2), images[3]])
+    none = torch.zeros(4, dtype=torch.bool)
+    rotated = rotate(images, degrees, horizontal, vertical)
+    torch.testing.assert_close(rotated, rotate(flipped, degrees, none, none), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [32, 224])
 def test_a_right_angle_is_rot90(size):
     images = torch.rand(3, 2, size, size, generator=torch.Generator().manual_seed(0))
-    rotated = rotate(images, torch.tensor([90.0, 180.0, -90.0]))
+    rotated = rotate(images, torch.tensor([90.0, 180.0, -90.0]), NONE, NONE)
     expected = torch.stack(
         [torch.rot90(image, turns, (-2, -1)) for image, turns in zip(images, [1, 2, -1], strict=True)]
     )
@@ -316,7 +328,7 @@ def test_a_right_angle_is_rot90(size):
 def test_any_angle_agrees_with_scipy():
     images = torch.rand(3, 1, 33, 33, generator=torch.Generator().manual_seed(0))
     degrees = [7.5, -31.0, 140.0]
-    rotated = rotate(images, torch.tensor(degrees))
+    rotated = rotate(images, torch.tensor(degrees), NONE, NONE)
     for image, result, angle in zip(images.double().numpy(), rotated.numpy(), degrees, strict=True):
         cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
         to_source = np.array([[cos, sin], [-sin, cos]])  # of (y, x) with y downwards: counter-clockwise as seen

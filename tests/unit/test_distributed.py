@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from ich.distributed import World
+from ich.distributed import World, launch
+from ich.errors import InputError
 from ich.files import read_json
 from tests.unit.slices import COUNTS, made_up, same, write_cache
 from tests.unit.trainer import run
@@ -73,6 +74,27 @@ def test_shares_are_the_whole_without_overlap():
     shares = [World(rank, 5).share(whole) for rank in range(5)]
     assert sorted(chain(*shares)) == whole
     assert {len(share) for share in shares} == {6, 7}
+
+
+def test_two_nodes(runs, tmp_path, monkeypatch):
+    """A program called srun starts torchrun twice, which then are nodes of one process."""
+    name, _, calm = runs
+    if name != "plain":
+        pytest.skip("the other network shows it")
+    program = tmp_path / "srun"
+    program.write_text('#!/bin/sh\necho "$1 $2 $3"; shift 3\n"$@" & first=$!\n"$@" && wait $first\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    write_cache(tmp_path, made_up()[0])
+    status, words = run(tmp_path, 2, nodes=2, plain=1, batch_size=15)
+    assert status == 0, words
+    assert "--nodes=2 --ntasks=2 --ntasks-per-node=1" in words
+    assert (tmp_path / "history.csv").read_bytes() == (calm / "history.csv").read_bytes()
+
+
+def test_processes_that_cannot_be_shared_out_are_refused():
+    with pytest.raises(InputError, match=r"3 GPUs .* evenly over 2 nodes"):
+        launch(3, nodes=2)
 
 
 def test_an_error_in_one_process_ends_all(tmp_path):

@@ -55,8 +55,8 @@ class Recording(SliceDataset):
 def main(folder, processes, **options):
     """Train, and write what came of it."""
     folder = Path(folder)
-    launch(int(processes))
     options = {name: json.loads(value) for name, value in options.items()}
+    launch(int(processes), options.pop("nodes", 1))
     Recording.pause = options.pop("pause", 0.0)
     minutes = options.pop("checkpoint_minutes", 10)
     if options.pop("plain", False):

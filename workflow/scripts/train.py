@@ -11,7 +11,7 @@ from ich.training import fingerprint, save_model, train
 
 jobs.start(snakemake.log[0])
 settings = merged(snakemake.params.settings, read_json(snakemake.input.chosen) if snakemake.input.chosen else {})
-launch(settings.pop("gpus"))
+launch(settings.pop("gpus"), nodes=snakemake.resources.get("nodes", 1))
 with join() as world:
     cohort = read_parquet(snakemake.input.cohort)
     settings["weights"] = snakemake.input.weights or None
