@@ -363,6 +363,16 @@ def test_reduced_precision_trains_and_says_so(cohort, cache, trained, precision,
     assert all(value.dtype in (torch.float32, torch.int64) for value in learned.state.values())
 
 
+def test_event_files_hold_what_is_watched(cohort, cache, trained, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    result = train(cohort, cache, **SETTINGS, events=tmp_path)
+    assert same(result.state, trained.state)
+    events = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    losses = [(each.step, each.value) for each in events.Scalars("validation_loss")]
+    assert losses == [(epoch, pytest.approx(loss)) for epoch, loss in enumerate(result.history["validation_loss"], 1)]
+    assert len(events.Scalars("waiting_share")) == 2
+
+
 def test_the_saved_weights_are_copies(trained, cohort, cache):
     before = hashlib.sha256(safetensors.torch.save(trained.state)).digest()
     train(cohort, cache, **SETTINGS | {"epochs": 1, "seed": 3})
