@@ -206,25 +206,26 @@ def nearby(cache: Cache, folder: str, world: World = ALONE) -> Iterator[Cache]:
     InputError
         A shard is not what was written.
     """
-    paths = cache.paths
+    used = cache
     with ExitStack() as until_used:
         if folder and world.local == 0:
             place, size = os.path.expandvars(folder), sum(path.stat().st_size for path in cache.paths)
             try:
                 if shutil.disk_usage(place).free < size + SPARE:
                     raise OSError(f"{place} has no room for {size / 1e9:.1f} GB")
-                copies = until_used.enter_context(tempfile.TemporaryDirectory(prefix="ich-cache-", dir=place))
+                copies = Path(until_used.enter_context(tempfile.TemporaryDirectory(prefix="ich-cache-", dir=place)))
                 for path in cache.paths:
                     for each in (path, path.with_suffix(".json")):
-                        shutil.copyfile(each, Path(copies, each.name))
-                paths = [Path(copies, path.name) for path in cache.paths]
+                        shutil.copyfile(each, copies / each.name)
+                copied = Cache([copies / path.name for path in cache.paths])
+                copied.verify()
+                used = copied
                 logging.info("the cache, %.1f GB, is read from a copy in %s", size / 1e9, copies)
-            except OSError as error:
+            except (OSError, InputError) as error:
                 logging.warning("the cache is read from where it is, without a copy: %s", error)
-        used = Cache(world.from_first_here(paths))
-        if world.local == 0:
-            used.verify()
-        yield used
+        if used is cache and world.local == 0:
+            cache.verify()
+        yield Cache(world.from_first_here(used.paths))
 
 
 def reading_threads(threads: int) -> int:

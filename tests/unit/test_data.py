@@ -231,8 +231,21 @@ def test_a_cache_is_checked_before_use(paths, tmp_path, copied):
     content = bytearray(paths[2].read_bytes())
     content[1000] ^= 1
     paths[2].write_bytes(content)
-    with pytest.raises(InputError, match="checksum"), nearby(Cache(paths), str(tmp_path) if copied else ""):
+    with (
+        pytest.raises(InputError, match=f"^{paths[2]}: .*checksum"),
+        nearby(Cache(paths), str(tmp_path) if copied else ""),
+    ):
         raise AssertionError("the block is entered")
+
+
+def test_a_copy_that_went_wrong_is_not_used(paths, tmp_path, monkeypatch, caplog):
+    def copy_badly(source, target):
+        target.write_bytes(source.read_bytes()[:-1] + b"\0")
+
+    monkeypatch.setattr(module.shutil, "copyfile", copy_badly)
+    with nearby(Cache(paths), str(tmp_path)) as cache:
+        assert cache.paths == paths
+    assert "without a copy" in caplog.text
 
 
 @pytest.fixture
