@@ -31,7 +31,7 @@ from ich.training import Learner, make_optimizer, prepare, train_one_epoch
 MODELS = "resnet18", "densenet121"
 BATCH = 32
 STEPS = 2  # in a round of a loop
-ROUNDS = 9
+ROUNDS = 7
 OPTIMIZER = {"name": "adam", "learning_rate": 1e-4, "weight_decay": 0.0}
 AUGMENTATION = {"horizontal_flip": 0.5, "vertical_flip": 0.5, "rotation": 10.0}
 
