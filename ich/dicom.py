@@ -510,9 +510,6 @@ def normal(orientations: np.ndarray) -> np.ndarray:
 def read_hu(row: Any) -> np.ndarray:
     """Read a slice in Hounsfield units.
 
-    HU are stored values times RescaleSlope plus RescaleIntercept (PS3.3, C.11.1.1.2), whatever the photometric
-    interpretation, which concerns the display alone.
-
     Parameters
     ----------
     row : named tuple
@@ -521,6 +518,38 @@ def read_hu(row: Any) -> np.ndarray:
     Returns
     -------
     float32 array [row, column]
+
+    Raises
+    ------
+    Defect
+        The pixels cannot be read or decoded.
+    """
+    return rescale(*read_stored(row))
+
+
+def rescale(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    """Turn stored values into Hounsfield units, as float32.
+
+    HU are stored values times RescaleSlope plus RescaleIntercept (PS3.3, C.11.1.1.2), whatever the photometric
+    interpretation, which concerns the display alone.
+    """
+    return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+
+
+def read_stored(row: Any) -> tuple[np.ndarray, float, float]:
+    """Read a slice as the integers that stand in the file.
+
+    Parameters
+    ----------
+    row : named tuple
+        A row of the header table or of the manifest, without defect.
+
+    Returns
+    -------
+    stored : integer array [row, column]
+        Of the file's type: 8, 16 or 32 bits, signed or not.
+    slope, intercept : float
+        What makes HU of them (`rescale`).
 
     Raises
     ------
@@ -544,10 +573,9 @@ def read_hu(row: Any) -> np.ndarray:
     slope, intercept = row.rescale_slope, row.rescale_intercept
     if row.bits_stored == 12 and row.pixel_representation == 0 and intercept > -100:
         stored, intercept = _repaired(stored), -1000.0
-    return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    return stored, slope, intercept
 
 
 def _repaired(stored: np.ndarray) -> np.ndarray:
     """Undo a known fault of some 12-bit slices of the RSNA data: values 1000 too low and wrapped, wrong intercept."""
-    raised = stored.astype(np.int32) + 1000
-    return np.where(raised >= 4096, raised - 4096, raised)
+    return (stored + 1000) & 4095

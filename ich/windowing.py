@@ -45,7 +45,8 @@ def resize(image: torch.Tensor, size: int) -> torch.Tensor:
 
     Returns
     -------
-    uint8 tensor [channel, size, size], contiguous
+    uint8 tensor [channel, size, size]
+        In the order of memory of `image`.
     """
     height, width = image.shape[-2:]
     side = max(height, width)
@@ -77,3 +78,53 @@ def slice_to_image(hu: np.ndarray, windows: Sequence[tuple[float, float]], size:
     uint8 tensor [window, size, size], contiguous
     """
     return resize(torch.from_numpy(np.stack([window(hu, level, width) for level, width in windows])), size)
+
+
+def grey_table(hu: np.ndarray, windows: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Give the grey levels of every value that a pixel can have, for `look_up`.
+
+    Parameters
+    ----------
+    hu : float32 array [value]
+        Hounsfield units of each value.
+    windows : sequence of (level, width)
+        In HU.
+
+    Returns
+    -------
+    uint32 array [group of four windows, value]
+        The grey levels in a group's windows are its bytes, the first one lowest.
+    """
+    grey = np.zeros((-(-len(windows) // 4), len(hu), 4), np.uint8)
+    for channel, (level, width) in enumerate(windows):
+        grey[channel // 4, :, channel % 4] = window(hu, level, width)
+    return grey.view("<u4")[..., 0]
+
+
+def look_up(stored: np.ndarray, table: np.ndarray, channels: int, size: int) -> np.ndarray:
+    """Give a slice in several windows by a table: the same bytes as `slice_to_image`, in half its time.
+
+    Four windows are looked up at once and lie side by side in each pixel, as torch resizes them fastest.
+
+    Parameters
+    ----------
+    stored : integer array [row, column]
+    table : uint32 array [group of four windows, value]
+        From `grey_table`, of 2 to the power of as many values as `stored` has bits; negative ones count from its end.
+    channels : int
+        Number of windows.
+    size : int
+        Height and width of the image in pixels.
+
+    Returns
+    -------
+    uint8 array [window, size, size]
+    """
+    image = np.empty((channels, size, size), np.uint8)
+    for group, greys in enumerate(table):
+        pixels = np.take(greys, stored, mode="wrap").view(np.uint8).reshape(*stored.shape, 4)
+        resized = resize(torch.from_numpy(pixels).permute(2, 0, 1), size).permute(1, 2, 0)
+        packed = resized.contiguous().numpy().view("<u4")[..., 0]
+        for number, channel in enumerate(image[4 * group : 4 * group + 4]):
+            channel[...] = packed >> 8 * number  # the lowest byte is what remains
+    return image
