@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 from numpy.lib import format as npy
 
@@ -103,7 +104,7 @@ def _image(row: Any, windows: tuple[tuple[float, float], ...], size: int) -> np.
 
 
 @lru_cache(64)  # the slices of a series, and mostly those of a data set, share it
-def _table(kind: np.dtype, slope: float, intercept: float, windows: tuple[tuple[float, float], ...]) -> np.ndarray:
+def _table(kind: np.dtype, slope: float, intercept: float, windows: tuple[tuple[float, float], ...]) -> list[pa.Array]:
     stored = np.arange(256**kind.itemsize, dtype=f"u{kind.itemsize}").view(kind)
     return grey_table(rescale(stored, slope, intercept), windows)
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch.nn import functional as F
 
@@ -31,31 +33,31 @@ def window(hu: np.ndarray, level: float, width: float) -> np.ndarray:
     return np.clip(grey, 0, 255, out=grey).astype(np.uint8)
 
 
-def resize(image: torch.Tensor, size: int) -> torch.Tensor:
-    """Pad an image with zeros to a centred square and resize it.
+def resize(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Pad images with zeros to a centred square and resize them.
 
     Bilinear with antialiasing: each new pixel is the mean of the old ones, weighted by a triangle that is one new pixel
     wide to either side. A pixel differs by at most one grey level from the same in float64, rounded at the end.
 
     Parameters
     ----------
-    image : uint8 tensor [channel, height, width]
+    images : uint8 tensor [slice, channel, height, width]
     size : int
         New height and width in pixels.
 
     Returns
     -------
-    uint8 tensor [channel, size, size]
-        In the order of memory of `image`.
+    uint8 tensor [slice, channel, size, size]
+        In the same order of memory.
     """
-    height, width = image.shape[-2:]
+    height, width = images.shape[-2:]
     side = max(height, width)
     if height != width:
         top, left = (side - height) // 2, (side - width) // 2
-        image = F.pad(image, (left, side - width - left, top, side - height - top))
+        images = F.pad(images, (left, side - width - left, top, side - height - top))
     if side == size:
-        return image
-    return F.interpolate(image[None], size=(size, size), mode="bilinear", antialias=True)[0]
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
 def slice_to_image(hu: np.ndarray, windows: Sequence[tuple[float, float]], size: int) -> torch.Tensor:
@@ -77,10 +79,10 @@ def slice_to_image(hu: np.ndarray, windows: Sequence[tuple[float, float]], size:
     -------
     uint8 tensor [window, size, size], contiguous
     """
-    return resize(torch.from_numpy(np.stack([window(hu, level, width) for level, width in windows])), size)
+    return resize(torch.from_numpy(np.stack([window(hu, level, width) for level, width in windows]))[None], size)[0]
 
 
-def grey_table(hu: np.ndarray, windows: Sequence[tuple[float, float]]) -> np.ndarray:
+def grey_table(hu: np.ndarray, windows: Sequence[tuple[float, float]]) -> list[pa.Array]:
     """Give the grey levels of every value that a pixel can have, for `look_up`.
 
     Parameters
@@ -92,25 +94,26 @@ def grey_table(hu: np.ndarray, windows: Sequence[tuple[float, float]]) -> np.nda
 
     Returns
     -------
-    uint32 array [group of four windows, value]
-        The grey levels in a group's windows are its bytes, the first one lowest.
+    list of int32 arrays [value]
+        One for every four windows. Their grey levels are the bytes of the integers in the order of memory.
     """
     grey = np.zeros((-(-len(windows) // 4), len(hu), 4), np.uint8)
     for channel, (level, width) in enumerate(windows):
         grey[channel // 4, :, channel % 4] = window(hu, level, width)
-    return grey.view("<u4")[..., 0]
+    return [pa.array(four.view(np.int32)[:, 0]) for four in grey]
 
 
-def look_up(stored: np.ndarray, table: np.ndarray, channels: int, size: int) -> np.ndarray:
-    """Give a slice in several windows by a table: the same bytes as `slice_to_image`, in half its time.
+def look_up(stored: np.ndarray, table: Sequence[pa.Array], channels: int, size: int) -> np.ndarray:
+    """Give a slice in several windows by a table: the same bytes as `slice_to_image`, in half of its time.
 
-    Four windows are looked up at once and lie side by side in each pixel, as torch resizes them fastest.
+    Four windows are looked up at once, by Arrow, which is twice as fast as NumPy. They then lie side by side in each
+    pixel, as torch resizes them fastest.
 
     Parameters
     ----------
     stored : integer array [row, column]
-    table : uint32 array [group of four windows, value]
-        From `grey_table`, of 2 to the power of as many values as `stored` has bits; negative ones count from its end.
+    table : list of int32 arrays [value]
+        From `grey_table`, of as many values as the type of `stored` has, the negative ones last.
     channels : int
         Number of windows.
     size : int
@@ -121,10 +124,11 @@ def look_up(stored: np.ndarray, table: np.ndarray, channels: int, size: int) -> 
     uint8 array [window, size, size]
     """
     image = np.empty((channels, size, size), np.uint8)
-    for group, greys in enumerate(table):
-        pixels = np.take(greys, stored, mode="wrap").view(np.uint8).reshape(*stored.shape, 4)
-        resized = resize(torch.from_numpy(pixels).permute(2, 0, 1), size).permute(1, 2, 0)
-        packed = resized.contiguous().numpy().view("<u4")[..., 0]
-        for number, channel in enumerate(image[4 * group : 4 * group + 4]):
-            channel[...] = packed >> 8 * number  # the lowest byte is what remains
+    values = pa.array(stored.view(f"u{stored.itemsize}").ravel())
+    for first, greys in zip(range(0, channels, 4), table, strict=True):
+        pixels = torch.from_dlpack(pc.take(greys, values, boundscheck=False)).view(torch.uint8)
+        resized = resize(pixels.view(1, *stored.shape, 4).permute(0, 3, 1, 2), size).permute(0, 2, 3, 1)
+        packed = resized[0].contiguous().numpy().view("<u4")[..., 0]
+        for number, channel in enumerate(image[first : first + 4]):
+            channel[...] = packed >> 8 * number  # of which the lowest byte is kept
     return image

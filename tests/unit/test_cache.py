@@ -100,6 +100,18 @@ def test_failed_slices_are_zeros_with_a_reason(slices, volume, tmp_path):
     assert Cache([tmp_path / "0.npy"]).failed == {slices["image_id"][row] for row in reasons}
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32])
+def test_every_type_of_pixels_gives_the_same_image(kind, tmp_path):
+    stored = np.random.default_rng(1).integers(0, 128, (40, 50)).astype(kind)
+    for number, slope in enumerate((1, 2.5, 20)):
+        elements = slice_elements(1, number, RescaleSlope=slope, RescaleIntercept=-90.5)
+        write_dicom(tmp_path / "dicom" / f"{number}.dcm", stored, **elements)
+    build(build_manifest(header_rows(inventory([tmp_path / "dicom"])), shards=1)[0], tmp_path / "0.npy")
+    for image, slope in zip(np.load(tmp_path / "0.npy"), (1, 2.5, 20), strict=True):
+        hu = stored.astype(np.float32) * np.float32(slope) - np.float32(90.5)
+        np.testing.assert_array_equal(image, slice_to_image(hu, LEVELS, SIZE).numpy())
+
+
 def test_failures_of_several_caches_are_one_list(slices, tmp_path):
     Path(slices["location"][5]).unlink()
     build(slices, tmp_path / "0.npy")

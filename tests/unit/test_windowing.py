@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from ich.windowing import resize, slice_to_image, window
+from ich.windowing import grey_table, look_up, resize, slice_to_image, window
 
 WINDOWS = {"bone": (600, 2800), "subdural": (80, 200), "soft-tissue": (40, 380), "brain": (40, 80)}
 
@@ -70,7 +70,7 @@ def test_hu_are_left_as_they_were():
 def test_resize_agrees_with_a_float64_triangle_filter(old, new, channels):
     # noise is the hardest case: neighbouring pixels share nothing
     image = np.random.default_rng(0).integers(0, 256, (channels, old, old), dtype=np.uint8)
-    resized = resize(torch.from_numpy(image), new)
+    resized = resize(torch.from_numpy(image)[None], new)[0]
     assert resized.dtype == torch.uint8
     assert resized.shape == (channels, new, new)
     assert resized.is_contiguous()
@@ -80,12 +80,12 @@ def test_resize_agrees_with_a_float64_triangle_filter(old, new, channels):
 def test_resize_agrees_with_pillow():
     image = np.random.default_rng(1).integers(0, 256, (512, 512), dtype=np.uint8)
     pillow = np.asarray(Image.fromarray(image).resize((224, 224), Image.Resampling.BILINEAR))
-    resized = resize(torch.from_numpy(image)[None], 224)[0].numpy()
+    resized = resize(torch.from_numpy(image)[None, None], 224)[0, 0].numpy()
     assert np.abs(resized.astype(int) - pillow).max() <= 1
 
 
 def test_resize_to_the_same_size_changes_nothing():
-    image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(resize(image, 64), image)
 
 
@@ -95,8 +95,8 @@ def test_other_shapes_are_padded_to_a_centred_square(shape):
     top, left = (96 - shape[0]) // 2, (96 - shape[1]) // 2
     square = np.zeros((2, 96, 96), np.uint8)
     square[:, top : top + shape[0], left : left + shape[1]] = image
-    np.testing.assert_array_equal(resize(torch.from_numpy(image), 96).numpy(), square)
-    assert np.abs(resize(torch.from_numpy(image), 48).numpy() - np.rint(resize_float64(square, 48))).max() <= 1
+    np.testing.assert_array_equal(resize(torch.from_numpy(image)[None], 96)[0].numpy(), square)
+    assert np.abs(resize(torch.from_numpy(image)[None], 48)[0].numpy() - np.rint(resize_float64(square, 48))).max() <= 1
 
 
 def test_the_window_comes_before_the_resize():
@@ -114,3 +114,22 @@ def test_one_channel_a_window_in_their_order():
     for channel, (level, width) in zip(image.numpy(), WINDOWS.values(), strict=True):
         grey = np.floor(window_float64(hu, level, width) + 0.5)[None]
         assert np.abs(channel - np.rint(resize_float64(grey, 40)[0])).max() <= 1
+
+
+@given(
+    st.sampled_from([np.int8, np.uint8, np.int16, np.uint16]),
+    st.tuples(st.integers(8, 40), st.integers(8, 40)),
+    st.integers(1, 6),
+    st.floats(-3, 3),
+    st.integers(0, 2**32),
+)
+def test_the_table_gives_the_same_bytes(kind, shape, channels, slope, seed):
+    random = np.random.default_rng(seed)
+    ends = np.iinfo(kind)
+    stored = random.integers(ends.min, ends.max, shape, kind, endpoint=True)
+    stored.ravel()[random.choice(stored.size, 3, replace=False)] = ends.min, ends.max, 0
+    windows = [(level, width) for level, width in random.uniform(1, 2000, (channels, 2))]
+    values = np.arange(ends.max + 1).tolist() + np.arange(ends.min, 0).tolist()  # as their bits count, negative last
+    table = grey_table(np.array(values, np.float32) * np.float32(slope) - np.float32(1024), windows)
+    expected = slice_to_image(stored.astype(np.float32) * np.float32(slope) - np.float32(1024), windows, 16)
+    np.testing.assert_array_equal(look_up(stored, table, channels, 16), expected.numpy())
