@@ -3,10 +3,15 @@
 PYTHON ?= $(firstword $(foreach version,3.11 3.12 3.13,$(shell command -v python$(version))) python3)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores all
-UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --generate-hashes --no-header --quiet \
+UV_COMPILE := $(BIN)/uv pip compile --generate-hashes --no-header --quiet \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28
+# What stands beside the project in the benchmarks goes to a folder of its own; without it its lines say so.
+define BENCH
+-[ -d .venv-bench ] || $(BIN)/pip install --quiet --no-deps --require-hashes --target .venv-bench --requirement bench/requirements.lock
+PYTHONPATH=.venv-bench $(BIN)/python -m bench
+endef
 
-.PHONY: demo test lint format bench docs lock clean
+.PHONY: demo test lint format bench bench-results docs lock clean
 
 demo: .venv/installed ## run the whole pipeline on synthetic data
 	$(SNAKEMAKE) --configfile config/demo.yaml
@@ -29,7 +34,10 @@ format: .venv/installed-dev ## bring code and rules into form
 	$(BIN)/snakefmt Snakefile workflow
 
 bench: .venv/installed ## measure, beside the bounds and what a user would pick instead
-	$(BIN)/python -m bench.cache
+	$(BENCH)
+
+bench-results: .venv/installed ## the same, and keep it in bench/RESULTS.md
+	$(BENCH) --write
 
 docs: .venv/installed ## write the generated pages and the picture of the rule graph anew
 	$(BIN)/python -m ich.config
@@ -37,8 +45,9 @@ docs: .venv/installed ## write the generated pages and the picture of the rule g
 
 lock: .venv/installed-dev ## pin the newest versions that pyproject.toml allows
 	$(BIN)/pip install --quiet uv
-	$(UV_COMPILE) --output-file requirements.lock
-	$(UV_COMPILE) --output-file requirements-dev.lock --group dev --constraint requirements.lock
+	$(UV_COMPILE) pyproject.toml --output-file requirements.lock
+	$(UV_COMPILE) pyproject.toml --output-file requirements-dev.lock --group dev --constraint requirements.lock
+	$(UV_COMPILE) --group bench --no-deps --output-file bench/requirements.lock
 	sed -i '/^      - /d' envs/ich.yaml
 	sed -n 's/^\([a-z0-9_.-]*==[^ ]*\).*/      - \1/p' requirements.lock >> envs/ich.yaml
 

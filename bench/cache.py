@@ -1,18 +1,22 @@
-"""Preprocessing of a slice: the paper's in every epoch, ours once and then a read. One core, warm files.
+"""The data layer, beside its bounds and what a user would pick instead. One core unless a line says otherwise.
 
     python -m bench.cache
 
-takes the slices of the folder in ICH_RSNA_SAMPLE, or makes some of the same size, and prints a Markdown table.
+takes the slices of the folder in ICH_RSNA_SAMPLE, or makes some of the same size, and prints a Markdown table. Files
+are warm unless a line says otherwise. Everything is measured in several rounds in turn; times are medians, and a ratio
+is the median of the rounds' own.
 """
 
+import logging
 import os
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,14 +24,18 @@ import pydicom
 import torch
 from torchvision import transforms
 
+from bench.measuring import Row, machine, rounds, table
+from bench.rivals import RIVALS
 from ich.cache import Cache, build_shard
-from ich.data import batches
+from ich.data import SliceDataset, batches, loader
 from ich.dicom import header_rows, inventory
+from ich.labels import CLASSES
 from ich.phantom import generate
 
-SLICES = 1024  # 154 MB of images: more than a processor's own memory
-EPOCHS = 8  # of reading in a round, which is short
-ROUNDS = 5
+SLICES = 4096  # of a shard: 617 MB of images, more than a processor's own memory
+PART = 512  # of them, where less will do
+BATCH = 32
+ROUNDS = 7
 SIZE = 224
 LEVELS = {"bone": (600, 2800), "subdural": (80, 200), "soft_tissue": (40, 380)}
 WINDOWS = [{"name": name, "level": level, "width": width} for name, (level, width) in LEVELS.items()]
@@ -54,50 +62,168 @@ def paper_slice(path: Path) -> torch.Tensor:
     return paper_transform(image)
 
 
-def seconds(work: Callable[[Any], object], items: list, slices: int) -> float:
-    """Measure a piece of work on each of the items, which hold so many slices together."""
-    start = time.perf_counter()
-    for item in items:
-        work(item)
-    return (time.perf_counter() - start) / slices
+def each(work: Callable, items: Sequence) -> tuple[Callable[[], None], int]:
+    """Give what does a piece of work on each of the items, and their number."""
+
+    def run() -> None:
+        for item in items:
+            work(item)
+
+    return run, len(items)
 
 
-def measure(headers: pd.DataFrame, scratch: Path) -> dict[str, float]:
-    """Give the median seconds a slice of each way; each round runs them all, so that they share its disturbances."""
+def build(manifest: pd.DataFrame, path: Path) -> None:
+    build_shard(manifest, WINDOWS, SIZE, path, path.with_suffix(".json"))
+
+
+def preparing(headers: pd.DataFrame, manifest: pd.DataFrame, scratch: Path) -> list[Row]:
+    """Measure headers and the building of a cache."""
     files = [Path(location) for location in headers["location"]]
-    manifest = pd.concat([headers] * -(-SLICES // len(headers)), ignore_index=True).head(SLICES)
-    manifest["row"] = range(SLICES)
-    shard = scratch / "0.npy"
-
-    def build(path: Path) -> None:
-        build_shard(manifest, WINDOWS, SIZE, path, path.with_suffix(".json"))
-
-    build(shard)
-    cache, images = Cache([shard]), np.load(shard)
-    epochs = [np.array(batch) for epoch in range(EPOCHS) for batch in batches(SLICES, 32, seed=0, epoch=epoch)]
-    ways: dict[str, tuple[Callable[[Any], object], list, int]] = {
-        "paper": (paper_slice, files, len(files)),
-        "decode": (lambda file: pydicom.dcmread(file).pixel_array, files, len(files)),
-        "build": (build, [scratch / "1.npy"], SLICES),
-        "read": (lambda rows: cache.read(np.zeros_like(rows), rows), epochs, EPOCHS * SLICES),
-        "copy": (lambda rows: images[rows], epochs, EPOCHS * SLICES),
+    many = pd.concat([headers] * -(-PART // len(headers)))
+    ways = {
+        "header": (lambda: header_rows(many), len(many)),
+        "pydicom header": each(lambda file: pydicom.dcmread(file, stop_before_pixels=True), files),
+        "build": (lambda: build(manifest[:PART], scratch / "part.npy"), PART),
+        "pixel_array": each(lambda file: pydicom.dcmread(file).pixel_array, files),
+        "paper": each(paper_slice, files),
     }
-    rounds = [{name: seconds(*way) for name, way in ways.items()} for _ in range(ROUNDS)]
-    return {name: median(each[name] for each in rounds) for name in ways}
+    times = rounds(ways, ROUNDS)
+    what = "one slice of a cache: read, decode, three windows, resize, write"
+    return [
+        Row(
+            "header row of a file",
+            times["header"],
+            "`dcmread(stop_before_pixels=True)`",
+            times["pydicom header"],
+            most=1.3,
+        ),
+        Row(what, times["build"], "`dcmread(...).pixel_array` alone", times["pixel_array"], most=2),
+        Row(what, times["build"], "the paper's preprocessing, in every epoch", times["paper"], least=8),
+    ]
 
 
-def machine() -> str:
-    """Describe the processor."""
-    info = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(": ", 1)[1] for line in info if line.startswith("model name")), "unknown processor")
-    return f"{model}, {os.cpu_count()} cores, one used; torch {torch.__version__}, pydicom {pydicom.__version__}"
+def idlest(count: int) -> list[int]:
+    """Find the cores that others leave most idle."""
+
+    def idle() -> dict[int, int]:
+        lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+        return {int(line[0][3:]): int(line[4]) for line in lines if line[0][:3] == "cpu" and line[0] != "cpu"}
+
+    before = idle()
+    time.sleep(1)
+    after = idle()
+    return sorted(os.sched_getaffinity(0), key=lambda core: before[core] - after[core])[:count]
 
 
-def main() -> None:
-    print(machine())
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+def pin(core: int) -> None:
+    os.sched_setaffinity(0, {core})
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", module="pydicom")  # the real files' UIDs are not legal
+    warnings.filterwarnings("ignore")  # the real files' UIDs are not legal
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+
+
+def two_processes(manifest: pd.DataFrame, scratch: Path, cores: Sequence[int]) -> Row:
+    """Measure how many slices two processes build in a second, and how many one."""
+    part = manifest[:PART]
+    workers = [ProcessPoolExecutor(1, get_context("fork"), pin, (core,)) for core in cores]
+    paths = [scratch / f"process{number}.npy" for number in range(2)]
+
+    def run(number: int) -> None:
+        jobs = [worker.submit(build, part, path) for worker, path in zip(workers[:number], paths, strict=False)]
+        for job in jobs:
+            job.result()
+
+    times = rounds({"one": (lambda: run(1), PART), "two": (lambda: run(2), 2 * PART)}, ROUNDS)
+    for worker in workers:
+        worker.shutdown()
+    return Row("the same by two processes on two cores", times["two"], "by one", times["one"], least=1.8)
+
+
+def reading(cache: Cache, images: np.ndarray) -> Row:
+    """Measure batches of a random order, read and copied."""
+    shard = np.zeros(BATCH, int)
+    order = [np.array(batch) for batch in batches(SLICES, BATCH, seed=0, epoch=0)]
+    ways = {
+        "read": (each(lambda rows: cache.read(shard, rows), order)[0], SLICES),
+        "copy": (each(lambda rows: torch.from_numpy(images[rows]), order)[0], SLICES),
+    }
+    times = rounds(ways, ROUNDS)
+    what = f"one slice of a random batch of {BATCH} from the cache"
+    return Row(what, times["read"], "copying it from an array in memory", times["copy"], most=1.5)
+
+
+def from_two_readers(cache: Cache) -> Row:
+    """Measure how many slices a second come from two readers, with their labels, on all cores."""
+    cohort = pd.DataFrame({"image_id": np.arange(SLICES).astype(str), "shard": 0, "row": np.arange(SLICES)})
+    dataset = SliceDataset(cohort.assign(**dict.fromkeys(CLASSES, 0)), cache)
+
+    def run() -> None:
+        for _ in loader(dataset, BATCH, seed=0, workers=2):
+            pass
+
+    speeds = [1 / seconds for seconds in rounds({"loader": (run, SLICES)}, ROUNDS)["loader"]]
+    return Row(
+        "batches from two readers, as training gets them, on all cores", speeds, least=8000, unit="slices a second"
+    )
+
+
+def from_the_disk(cache: Cache) -> Row:
+    """Measure how many bytes the disk gives for each byte of some single slices that are asked for."""
+    what = "bytes from the disk for each byte of single slices at random, file not in memory"
+    path = cache.paths[0]
+    rows = np.random.default_rng(0).permutation(SLICES)[:128]
+
+    def given(read: Callable[[int], object]) -> float:
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        before = _bytes_read()
+        for row in rows.tolist():
+            read(row)
+        return (_bytes_read() - before) / (len(rows) * 3 * SIZE**2)
+
+    ours = given(lambda row: cache.read(np.zeros(1, int), np.array([row])))
+    mapped = given(lambda row: np.load(path, mmap_mode="r")[row].copy())
+    if not mapped:
+        return Row(what, [], "the files lie on no disk")
+    return Row(what, [ours], "`numpy.load(mmap_mode='r')`", [mapped], most=1.2, unit="bytes")
+
+
+def _bytes_read() -> int:
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
+
+
+def instead(files: Sequence[Path], manifest: pd.DataFrame, cache: Cache, scratch: Path) -> list[Row]:
+    """Measure what a user would pick otherwise, on the same slices."""
+    links = scratch / "links"  # PersistentDataset keeps one image a name
+    links.mkdir()
+    names = [links / f"{number}.dcm" for number in range(PART // 2)]
+    for number, name in enumerate(names):
+        name.symlink_to(files[number % len(files)].resolve())
+    order = batches(len(names), BATCH, seed=0, epoch=0)
+    shard = np.zeros(BATCH, int)
+    prepared: dict = {"ours": (lambda: build(manifest[: len(names)], scratch / "part.npy"), len(names))}
+    read: dict = {"ours": (each(lambda rows: cache.read(shard, np.array(rows)), order)[0], len(names))}
+    rows = []
+    for title, rival in RIVALS.items():
+        (scratch / title).mkdir()
+        try:
+            prepare, batch = rival(names, list(LEVELS.values()), SIZE, scratch / title)
+        except ImportError as error:
+            rows.append(Row("one slice, prepared and read", [], f"{title}: {error.name} is not installed"))
+            continue
+        prepared[title] = (prepare, len(names))
+        read[title] = each(batch, order)[0], len(names)
+    for what, ways, number in ("one slice, prepared", prepared, 3), ("one slice, read", read, ROUNDS):
+        times = rounds(ways, number)
+        rows += [Row(what, times["ours"], title, times[title]) for title in ways if title != "ours"]
+    return rows
+
+
+def main() -> str:
+    everywhere = os.sched_getaffinity(0)
+    cores = idlest(2)
+    pin(cores[0])
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         root, kind = Path(os.environ.get("ICH_RSNA_SAMPLE", scratch)), "real"
@@ -106,18 +232,24 @@ def main() -> None:
             generate(root, patients=2, slices=(20, 20), prevalence=0.5, seed=0)
         headers = header_rows(inventory([root / "stage_2_train"]))
         headers = headers[headers["defect"] == ""]
-        times = measure(headers, scratch)
-        print(f"{len(headers)} {kind} slices of 512x512; {SLICES} images of {SIZE}x{SIZE}x3\n")
-    print("| one slice | microseconds | the paper's is so many times as long |\n|---|---:|---:|")
-    for name, title in {
-        "paper": "the paper's preprocessing, in every epoch",
-        "build": "our cache, built once: read, decode, window, resize, write",
-        "decode": "bound of it: `dcmread(...).pixel_array` alone",
-        "read": "our read from the cache, at random, batches of 32",
-        "copy": "bound of it: the same batches copied from memory",
-    }.items():
-        print(f"| {title} | {times[name] * 1e6:,.1f} | {times['paper'] / times[name]:,.1f} |")
+        manifest = pd.concat([headers] * -(-SLICES // len(headers)), ignore_index=True).head(SLICES)
+        manifest["row"] = range(SLICES)
+        build(manifest, scratch / "0.npy")
+        cache = Cache([scratch / "0.npy"])
+        rows = preparing(headers, manifest, scratch)
+        if len(cores) == 2:
+            rows.append(two_processes(manifest, scratch, cores))
+        rows.append(reading(cache, np.array(np.load(scratch / "0.npy", mmap_mode="r"))))
+        os.sched_setaffinity(0, everywhere)
+        rows.append(from_two_readers(cache))
+        os.sched_setaffinity(0, {cores[0]})
+        rivals = instead([Path(location) for location in headers["location"]], manifest, cache, scratch)
+        rows += [from_the_disk(cache), *rivals]
+    return (
+        f"{len(headers)} {kind} slices of 512x512, {SLICES} images of {SIZE}x{SIZE} in three windows\n\n{table(rows)}"
+    )
 
 
 if __name__ == "__main__":
-    main()
+    print(machine(), file=sys.stderr)
+    print(main())
