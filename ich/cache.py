@@ -69,7 +69,7 @@ def build_shard(
         put(_header(len(slices), len(windows), size))
         for index, row in enumerate(slices.itertuples(index=False)):
             try:
-                image = _image(row, levels, size)
+                image = slice_image(row, levels, size)
             except Defect as defect:
                 image = blank
                 failed.append(
@@ -93,7 +93,27 @@ def build_shard(
     )
 
 
-def _image(row: Any, windows: tuple[tuple[float, float], ...], size: int) -> np.ndarray:
+def slice_image(row: Any, windows: tuple[tuple[float, float], ...], size: int) -> np.ndarray:
+    """Make the image of a slice.
+
+    Parameters
+    ----------
+    row : named tuple
+        A row of the manifest.
+    windows : tuple of (level, width)
+        In HU.
+    size : int
+        Height and width of the image in pixels.
+
+    Returns
+    -------
+    uint8 array [window, size, size]
+
+    Raises
+    ------
+    Defect
+        The pixels cannot be read or decoded, or have all one value.
+    """
     stored, slope, intercept = read_stored(row)
     low, high = rescale(np.array([stored.min(), stored.max()]), slope, intercept)
     if low == high:
