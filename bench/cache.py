@@ -139,17 +139,29 @@ def two_processes(manifest: pd.DataFrame, scratch: Path, cores: Sequence[int]) -
     return Row("the same by two processes on two cores", times["two"], "by one", times["one"], least=1.8)
 
 
-def reading(cache: Cache, images: np.ndarray) -> Row:
-    """Measure batches of a random order, read and copied."""
+def reading(cache: Cache, scratch: Path) -> list[Row]:
+    """Measure batches of a random order: read, copied, and read from a file that was written slice by slice."""
+    path = cache.paths[0]
+    images = np.array(np.load(path, mmap_mode="r"))
+    with (scratch / "small.npy").open("wb", buffering=0) as file:
+        file.write(path.read_bytes()[: path.stat().st_size - images.nbytes])
+        for image in images:
+            file.write(image.data)
+    (scratch / "small.json").write_text(path.with_suffix(".json").read_text())
+    small = Cache([scratch / "small.npy"])
     shard = np.zeros(BATCH, int)
     order = [np.array(batch) for batch in batches(SLICES, BATCH, seed=0, epoch=0)]
     ways = {
         "read": (each(lambda rows: cache.read(shard, rows), order)[0], SLICES),
         "copy": (each(lambda rows: torch.from_numpy(images[rows]), order)[0], SLICES),
+        "small": (each(lambda rows: small.read(shard, rows), order)[0], SLICES),
     }
     times = rounds(ways, ROUNDS)
     what = f"one slice of a random batch of {BATCH} from the cache"
-    return Row(what, times["read"], "copying it from an array in memory", times["copy"], most=1.5)
+    return [
+        Row(what, times["read"], "copying it from an array in memory", times["copy"], most=1.5),
+        Row(what, times["read"], "the same from a file written slice by slice", times["small"]),
+    ]
 
 
 def from_two_readers(cache: Cache) -> Row:
@@ -239,7 +251,7 @@ def main() -> str:
         rows = preparing(headers, manifest, scratch)
         if len(cores) == 2:
             rows.append(two_processes(manifest, scratch, cores))
-        rows.append(reading(cache, np.array(np.load(scratch / "0.npy", mmap_mode="r"))))
+        rows += reading(cache, scratch)
         os.sched_setaffinity(0, everywhere)
         rows.append(from_two_readers(cache))
         os.sched_setaffinity(0, {cores[0]})
