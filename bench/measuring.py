@@ -49,8 +49,7 @@ def _disk(folder: Path) -> str:
     number = folder.stat().st_dev
     queue = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
     kinds = [place / "queue/rotational" for place in (queue, queue.parent) if (place / "queue/rotational").exists()]
-    rotates = kinds[0].read_text().strip() if kinds else "?"
-    return f"{system} on {device}, which says of rotating: {dict(zip('01', ('no', 'yes'))).get(rotates, 'nothing')}"
+    return f"{system} on {device}" + (f", rotational {kinds[0].read_text().strip()}" if kinds else "")
 
 
 def rounds(ways: Mapping[str, tuple[Callable[[], object], int]], number: int) -> dict[str, list[float]]:
