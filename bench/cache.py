@@ -35,7 +35,7 @@ from ich.phantom import generate
 SLICES = 4096  # of a shard: 617 MB of images, more than a processor's own memory
 PART = 512  # of them, where less will do
 BATCH = 32
-ROUNDS = 7
+ROUNDS = 9
 SIZE = 224
 LEVELS = {"bone": (600, 2800), "subdural": (80, 200), "soft_tissue": (40, 380)}
 WINDOWS = [{"name": name, "level": level, "width": width} for name, (level, width) in LEVELS.items()]
