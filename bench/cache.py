@@ -150,7 +150,7 @@ def reading(cache: Cache, scratch: Path) -> list[Row]:
     (scratch / "small.json").write_text(path.with_suffix(".json").read_text())
     small = Cache([scratch / "small.npy"])
     shard = np.zeros(BATCH, int)
-    order = [np.array(batch) for batch in batches(SLICES, BATCH, seed=0, epoch=0)]
+    order = [np.array(batch) for batch in batches(SLICES, BATCH, seed=0)]
     ways = {
         "read": (each(lambda rows: cache.read(shard, rows), order)[0], SLICES),
         "copy": (each(lambda rows: torch.from_numpy(images[rows]), order)[0], SLICES),
@@ -170,8 +170,9 @@ def from_two_readers(cache: Cache) -> Row:
     dataset = SliceDataset(cohort.assign(**dict.fromkeys(CLASSES, 0)), cache)
 
     def run() -> None:
-        for _ in loader(dataset, BATCH, seed=0, workers=2):
-            pass
+        with loader(dataset, batches(SLICES, BATCH, seed=0), readers=2) as read_ahead:
+            for _ in read_ahead:
+                pass
 
     speeds = [1 / seconds for seconds in rounds({"loader": (run, SLICES)}, ROUNDS)["loader"]]
     return Row(
@@ -212,7 +213,7 @@ def instead(files: Sequence[Path], manifest: pd.DataFrame, cache: Cache, scratch
     names = [links / f"{number}.dcm" for number in range(PART // 2)]
     for number, name in enumerate(names):
         name.symlink_to(files[number % len(files)].resolve())
-    order = batches(len(names), BATCH, seed=0, epoch=0)
+    order = batches(len(names), BATCH, seed=0)
     shard = np.zeros(BATCH, int)
     prepared: dict = {"ours": (lambda: build(manifest[: len(names)], scratch / "part.npy"), len(names))}
     read: dict = {"ours": (each(lambda rows: cache.read(shard, np.array(rows)), order)[0], len(names))}

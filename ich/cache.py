@@ -7,8 +7,10 @@ Beside it lies a .json with its checksum, its windows and size, and the slices w
 import hashlib
 import io
 import os
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +170,7 @@ class Cache:
 
     def __init__(self, paths: Sequence[str | os.PathLike]):
         self._open = lru_cache(MOST_OPEN)(_File)
+        self._memory = _Memory()
         self.paths = [Path(path) for path in paths]
         sidecars = [_sidecar(path) for path in self.paths]
         self.windows: list[dict[str, Any]] = sidecars[0]["windows"]
@@ -222,8 +225,7 @@ class Cache:
         InputError
             Names the shard that cannot be read or ends too early.
         """
-        # by NumPy, which asks for huge pages where torch does not: filling fresh memory takes up to five times less
-        images = np.empty((len(row), len(self.windows), self.size, self.size), np.uint8)
+        images = self._memory.array((len(row), len(self.windows), self.size, self.size))
         places = images.reshape(len(row), self._stride)
         for place, number, index in zip(places, shard.tolist(), row.tolist(), strict=True):
             self._fill(place.data, number, index)
@@ -247,6 +249,30 @@ class _File(io.FileIO):
 
     def __del__(self) -> None:
         self.close()
+
+
+class _Memory:
+    """Memory for images that is used again as soon as nothing refers to them, by any thread.
+
+    The system takes longer to give fresh memory, page by page, than the images to be read into it.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[np.ndarray] = []
+
+    def array(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Give an array of uint8 with any content."""
+        size = prod(shape)
+        memory = np.empty(0, np.uint8)
+        while memory.size < size:  # what is too small is let go
+            try:
+                memory = self._free.pop()
+            except IndexError:
+                memory = np.empty(size, np.uint8)
+        array = memory[:size].reshape(shape)
+        # A tensor that is made of this array refers to it, and views of the tensor do. Views of the array would not.
+        weakref.finalize(array, self._free.append, memory).atexit = False
+        return array
 
 
 def failures(sidecars: Sequence[str | os.PathLike]) -> pd.DataFrame:

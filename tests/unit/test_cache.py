@@ -160,6 +160,30 @@ def test_images_are_read_in_the_order_asked_for(shards, volume):
     assert cache.read(order[:0], order[:0]).shape == (0, 2, SIZE, SIZE)
 
 
+def test_memory_is_used_again_once_nothing_refers_to_it(shards):
+    cache = Cache(shards)
+    shard, row = np.zeros(4, int), np.arange(4)
+    places = {cache.read(shard, row).data_ptr() for _ in range(5)}
+    assert len(places) == 1
+    assert cache.read(shard[:3], row[:3]).data_ptr() in places
+    larger = cache.read(np.zeros(8, int), np.zeros(8, int))
+    assert cache.read(shard, row).data_ptr() != larger.data_ptr()
+
+
+def test_images_stay_as_long_as_anything_refers_to_them(shards, volume):
+    cache = Cache(shards)
+    expected = images_of(volume)
+    held = []
+    for row in (0, 1, 2, 3):  # each by another kind of reference, of which the first read's tensor is long gone
+        batch = cache.read(np.array([0, 0]), np.array([row, row]))
+        held.append([batch, batch[1], batch.numpy()[1], batch.flip(0).flatten(1)[0].view(2, SIZE, SIZE)][row])
+        del batch
+    cache.read(np.array([2, 2, 2]), np.array([0, 1, 2]))
+    np.testing.assert_array_equal(held[0].numpy(), expected[[0, 0]])
+    for row in (1, 2, 3):
+        np.testing.assert_array_equal(np.asarray(held[row]), expected[row])
+
+
 def open_ones(paths):
     return {descriptor.resolve() for descriptor in Path("/proc/self/fd").iterdir()} & set(paths)
 
