@@ -2,8 +2,8 @@
 
     python -m bench [--write] [NAME ...]
 
-NAME is a module of this folder that prints Markdown; those that take a few minutes together are the default. With
---write, what they print replaces their sections of bench/RESULTS.md.
+NAME is a module of this folder that prints Markdown. With --write, what it prints replaces its section of
+bench/RESULTS.md.
 """
 
 import argparse
@@ -15,7 +15,14 @@ from pathlib import Path
 from bench.measuring import environment, machine, today
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-TITLES = {"cache": "Data layer"}  # of the benchmarks that run by default, in the order of the page
+TITLES = {  # in the order of the page
+    "cache": "Data layer",
+    "scale": "Ingest and caches at full size",
+    "fuzz": "Damaged files",
+    "training": "Training on the CPU",
+    "gpu": "Training on a GPU",
+}
+QUICK = ["cache", "training"]  # a few minutes together, on any machine
 HEAD = """# Results of the benchmarks
 
 Written by `python -m bench --write` (`make bench-results`); each section says when and by which command.
@@ -25,7 +32,7 @@ Written by `python -m bench --write` (`make bench-results`); each section says w
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", default=list(TITLES), help=f"default: {' '.join(TITLES)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", default=QUICK, help=f"default: {' '.join(QUICK)}")
     parser.add_argument("--write", action="store_true", help=f"put the results into {RESULTS.name}")
     arguments = parser.parse_args()
     sections = {}
@@ -45,8 +52,10 @@ def write(sections: dict[str, str]) -> None:
     page = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
     parts = re.split(r"^## (.*)\n", page, flags=re.MULTILINE)[1:]
     old = {title: text.strip() + "\n" for title, text in zip(parts[::2], parts[1::2], strict=True)}
-    new = {"Machine": environment() + "\n"} | old | {"Machine": environment() + "\n"} | sections
-    text = "\n".join(f"## {title}\n\n{body}" for title, body in new.items())
+    new = old | {"Machine": environment() + "\n"} | sections
+    order = ["Machine", *TITLES.values()]
+    titles = sorted(new, key=lambda title: order.index(title) if title in order else len(order))
+    text = "\n".join(f"## {title}\n\n{new[title]}" for title in titles)
     RESULTS.write_text(HEAD + text, encoding="utf-8")
 
 

@@ -46,16 +46,16 @@ def test_every_way_runs_once_a_round_in_turn():
 def test_a_section_is_replaced_and_the_others_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "RESULTS", tmp_path / "RESULTS.md")
     row = table([Row("it", [1e-6], "that", [2e-6])])
-    page.write({"Data layer": f"old\n\n{row}\n", "Training": "as it was\n"})
+    page.write({"Data layer": f"old\n\n{row}\n", "Training on the CPU": "as it was\n"})
     first = (tmp_path / "RESULTS.md").read_text()
-    page.write({"Data layer": "new\n", "Scale": "more\n"})
+    page.write({"Data layer": "new\n", "Others": "more\n"})
     text = (tmp_path / "RESULTS.md").read_text()
     assert [line for line in text.splitlines() if line[:2] in ("# ", "##")] == [
         "# Results of the benchmarks",
         "## Machine",
         "## Data layer",
-        "## Training",
-        "## Scale",
+        "## Training on the CPU",
+        "## Others",
     ]
     assert row in first
     assert "old" not in text
