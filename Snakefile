@@ -49,6 +49,7 @@ rule all:
         rules.describe.output,
         rules.montage.output,
         rules.compare.output,
+        rules.pairs.output,
         rules.resources.output,
         rules.report.output,
     localrule: True

@@ -1,135 +1,74 @@
-"""Predictions of one experiment judged against the cohort: metrics with intervals, baselines and curves."""
+"""Predictions of one experiment judged: metrics with intervals, baselines and curves, by slice and by scan."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ich import metrics, statistics
-from ich.errors import InputError
+from ich import metrics
 from ich.labels import CLASSES
+from ich.units import Sample, Samples
 
-LABELS = list(CLASSES)
-PROBABILITIES = [f"probability_{name}" for name in CLASSES]
-METRICS_COLUMNS = ["part", "class", "metric", "value", "lower", "upper", "n", "positive", "reason"]
+METRICS_COLUMNS = ["part", "unit", "class", "metric", "value", "lower", "upper", "n", "positive", "reason"]
 CURVES_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("part", "class", "curve")]
+    [(name, pa.string()) for name in ("part", "unit", "class", "curve")]
     + [(name, pa.float64()) for name in ("x", "y", "threshold")]
 )
 CURVE_POINTS = 1000
 
 
-def evaluate(
-    cohort: pd.DataFrame,
-    predictions: Mapping[str, pd.DataFrame],
-    *,
-    threshold: str | float,
-    replicates: int,
-    confidence: float,
-    seed: int,
-    quarantined: Collection[str] = frozenset(),
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Judge the predictions of one experiment, slice by slice.
+def evaluate(samples: Samples, *, threshold: str | float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Judge the predictions of one experiment.
 
     Parameters
     ----------
-    cohort : DataFrame
-        image_id, patient_id, part and the six labels.
-    predictions : mapping of part to DataFrame
-        image_id and `PROBABILITIES`, rows in any order; `validation` among them unless `threshold` is a number.
+    samples : mapping of (part, unit) to Sample
+        As from `units.samples`; the part `validation` among them unless `threshold` is a number.
     threshold : {"accuracy", "youden"} or float
-        How each class's threshold is chosen on validation (`metrics.choose_threshold`); it is used on every part.
-    replicates : int
-        Bootstrap replicates, drawn by patient; 0 for no intervals. All classes and metrics share the draws.
-    confidence : float
-        Coverage of the percentile intervals. They take the model and the thresholds as given.
-    seed : int
-        Seed of the draws.
-    quarantined : collection of str
-        Slices that may lack a prediction.
+        How each class's threshold is chosen on validation (`metrics.choose_threshold`), for slices and for scans; it is
+        used on every part. Intervals take the model and the thresholds as given.
 
     Returns
     -------
     metrics : DataFrame
-        `METRICS_COLUMNS`; for each part and metric a row for each class, one for `mean` (unweighted over the six) and,
-        of log losses, one for `kaggle` (`any` counted twice). The metrics are threshold (the one used; infinity calls
-        nothing positive; no mean), accuracy, log_loss, brier, roc_auc, average_precision, pr_auc_trapezoid (the
-        paper's, optimistic) and the baselines always_negative_accuracy and prior_log_loss (every slice gets the
-        class's prevalence in the training part). n and positive count slices. A value that does not exist is NaN and
+        `METRICS_COLUMNS`; for each part, unit and metric a row for each class, one for `mean` (unweighted over the six)
+        and, of log losses, one for `kaggle` (`any` counted twice). The metrics are threshold (the one used; infinity
+        calls nothing positive; no mean), accuracy, log_loss, brier, roc_auc, average_precision, pr_auc_trapezoid (the
+        paper's, optimistic) and the baselines always_negative_accuracy and prior_log_loss (every unit gets the
+        class's prevalence in the training part). n and positive count units. A value that does not exist is NaN and
         reason says why; reason also says why an interval is missing or rests on fewer replicates.
     curves : DataFrame
         `CURVES_SCHEMA`, in falling order of the threshold, at most `CURVE_POINTS` points a curve, chosen by
         `metrics.thin`. `roc`: x is the false and y the true positive rate; `pr`: x is recall and y precision. A class
-        without positive or without negative slices in a part has no curve there.
-
-    Raises
-    ------
-    InputError
-        Predictions and cohort do not hold the same slices, a slice is predicted twice, or a value is no probability.
+        without positive or without negative units in a part has no curve there.
     """
-    joined = {part: _join(cohort, part, frame, quarantined) for part, frame in predictions.items()}
-    priors = cohort.loc[cohort["part"] == "train", LABELS].mean().to_numpy()
-    thresholds = np.full(len(CLASSES), threshold)
-    if isinstance(threshold, str):
-        thresholds = np.array([metrics.choose_threshold(*pair, threshold) for pair in _pairs(joined["validation"])])
-
     tables, curves = [], [CURVES_SCHEMA.empty_table().to_pandas()]
-    for part, frame in joined.items():
-        names, patients = np.unique(frame["patient_id"], return_inverse=True)
-        weights = statistics.draw_patients(len(names), replicates if len(names) > 1 else 0, seed)
-        values, draws = _measure(frame, thresholds, priors, patients, weights)
-        table = pd.DataFrame(_rows(frame, values, draws, replicates, confidence))
-        tables.append(table.assign(part=part).astype({"positive": "Int64"})[METRICS_COLUMNS])
-        curves += [curve.assign(part=part) for curve in _curves(frame)]
+    for (part, unit), sample in samples.items():
+        values, draws = _measure(sample, thresholds(samples, unit, threshold))
+        table = pd.DataFrame(_rows(sample, values, draws)).assign(part=part, unit=unit)
+        tables.append(table.astype({"positive": "Int64"})[METRICS_COLUMNS])
+        curves += [curve.assign(part=part, unit=unit) for curve in _curves(sample)]
     return pd.concat(tables, ignore_index=True), pd.concat(curves, ignore_index=True)[CURVES_SCHEMA.names]
 
 
-def _join(cohort: pd.DataFrame, part: str, predictions: pd.DataFrame, quarantined: Collection[str]) -> pd.DataFrame:
-    """Put labels and probabilities of a part side by side, by image_id and sorted by it."""
-    members = cohort.loc[cohort["part"] == part, ["image_id", "patient_id", *LABELS]]
-    ids, probabilities = predictions["image_id"], predictions[PROBABILITIES]
-    absent = ~members["image_id"].isin([*ids, *quarantined])
-    again = "make this experiment's predictions again from this cohort"
-    faults = [
-        ("slices predicted more than once", ids[ids.duplicated()], again),
-        ("slices predicted that are not in this part of the cohort", ids[~ids.isin(members["image_id"])], again),
-        ("slices with neither a prediction nor a line in quarantine", members.loc[absent, "image_id"], again),
-        (
-            "slices with a probability that is not between 0 and 1",
-            ids[~(probabilities.ge(0) & probabilities.le(1)).all(axis=1)],
-            "see in history.csv whether training diverged",
-        ),
-    ]
-    for fault, slices, remedy in faults:
-        if len(slices):
-            names = sorted(set(slices))
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            raise InputError(f"predictions of {part}: {fault}: {', '.join(names[:5])}{more}; {remedy}")
-    joined = members.merge(predictions[["image_id", *PROBABILITIES]], on="image_id", validate="one_to_one")
-    if joined.empty:
-        raise InputError(f"predictions of {part}: no slice is left to judge; look at quarantine.csv")
-    return joined.sort_values("image_id", ignore_index=True)
+def thresholds(samples: Samples, unit: str, rule: str | float) -> np.ndarray:
+    """Choose a threshold [class] for slices or for scans, on validation unless the rule is a number."""
+    if isinstance(rule, int | float):
+        return np.full(len(CLASSES), float(rule))
+    return np.array([metrics.choose_threshold(*pair, rule) for pair in samples["validation", unit].pairs()])
 
 
-def _pairs(frame: pd.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Labels and probabilities, float64, of each class."""
-    for label, probability in zip(LABELS, PROBABILITIES, strict=True):
-        yield frame[label].to_numpy(), frame[probability].to_numpy(np.float64)
-
-
-def _measure(
-    frame: pd.DataFrame, thresholds: np.ndarray, priors: np.ndarray, patients: np.ndarray, weights: np.ndarray
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _measure(sample: Sample, thresholds: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Give each metric's values [class], and its values in each replicate [replicate, class]."""
-    labels, probabilities = (np.column_stack(each) for each in zip(*_pairs(frame), strict=True))
-    by_slice = {
+    labels, probabilities = sample.labels, sample.probabilities
+    by_unit = {
         "accuracy": metrics.correct(labels, probabilities, thresholds),
         "log_loss": metrics.log_losses(labels, probabilities),
         "brier": metrics.squared_errors(labels, probabilities),
         "always_negative_accuracy": metrics.correct(labels, probabilities, np.inf),
-        "prior_log_loss": metrics.log_losses(labels, priors),
+        "prior_log_loss": metrics.log_losses(labels, sample.priors),
     }
     by_rank = {
         "roc_auc": metrics.roc_auc,
@@ -137,74 +76,62 @@ def _measure(
         "pr_auc_trapezoid": metrics.pr_auc_trapezoid,
     }
     values = {"threshold": thresholds}
-    values |= {name: each.mean(axis=0) for name, each in by_slice.items()}
-    values |= {name: np.array([metric(*pair) for pair in _pairs(frame)]) for name, metric in by_rank.items()}
+    values |= {name: each.mean(axis=0) for name, each in by_unit.items()}
+    values |= {name: np.array([metric(*pair) for pair in sample.pairs()]) for name, metric in by_rank.items()}
 
-    means = statistics.weighted_means(np.hstack([*by_slice.values()]), patients, weights)
-    draws = dict(zip(by_slice, np.split(means, len(by_slice), axis=1), strict=True))
-    ranked = [statistics.ranking_metrics(*pair, patients, weights) for pair in _pairs(frame)]
+    means = sample.means(np.hstack([*by_unit.values()]))
+    draws = dict(zip(by_unit, np.split(means, len(by_unit), axis=1), strict=True))
+    ranked = [sample.ranking(*pair) for pair in sample.pairs()]
     draws |= {name: np.column_stack([each[name] for each in ranked]) for name in by_rank}
     return values, draws
 
 
-def _with_means(metric: str, values: np.ndarray) -> np.ndarray:
+def with_means(metric: str, values: np.ndarray) -> np.ndarray:
     """Append to the values [..., class] of a metric their mean and, of a log loss, the challenge's weighting."""
-    columns = [values]
-    if metric != "threshold":
-        columns.append(values.mean(axis=-1, keepdims=True))
+    columns = [values, values.mean(axis=-1, keepdims=True)]
     if metric in ("log_loss", "prior_log_loss"):
         columns.append(metrics.kaggle_log_loss(values)[..., None])
     return np.concatenate(columns, axis=-1)
 
 
-def _rows(
-    frame: pd.DataFrame,
-    values: dict[str, np.ndarray],
-    draws: dict[str, np.ndarray],
-    replicates: int,
-    confidence: float,
-) -> Iterator[dict[str, Any]]:
-    """Give the rows of the table of metrics for one part."""
-    positive = [*frame[LABELS].sum(), pd.NA, pd.NA]
+def _rows(sample: Sample, values: dict[str, np.ndarray], draws: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:
+    """Give the rows of the table of metrics for one sample."""
+    positive = [*sample.labels.sum(axis=0), pd.NA, pd.NA]
     for metric, by_class in values.items():
-        drawn = _with_means(metric, draws.get(metric, np.empty((0, len(CLASSES)))))
-        for number, value in enumerate(_with_means(metric, by_class)):
-            lower, upper = statistics.percentile_interval(drawn[:, number], confidence)
-            reason = _reason_of_value(frame, metric, number, by_class) if np.isnan(value) else ""
-            if not reason and replicates and metric != "threshold":
-                reason = _reason_of_interval(drawn[:, number], replicates)
+        drawn = with_means(metric, draws[metric]) if metric in draws else None
+        for number, value in enumerate(by_class if drawn is None else with_means(metric, by_class)):
+            reason = _reason(sample, metric, number, by_class) if np.isnan(value) else ""
             yield {
                 "class": (*CLASSES, "mean", "kaggle")[number],
                 "metric": metric,
-                "value": value,
-                "lower": lower,
-                "upper": upper,
-                "n": len(frame),
+                **sample.estimate(value, None if drawn is None else drawn[:, number], reason),
+                "n": len(sample),
                 "positive": positive[number],
-                "reason": reason,
             }
 
 
-def _reason_of_value(frame: pd.DataFrame, metric: str, number: int, by_class: np.ndarray) -> str:
+def _reason(sample: Sample, metric: str, number: int, by_class: np.ndarray) -> str:
     """Say why a metric of a class, or of all, has no value."""
     if number >= len(CLASSES):
         return "no value for " + ", ".join(np.array(CLASSES)[np.isnan(by_class)])
     if metric in ("threshold", "accuracy"):
-        return "no threshold: all slices of validation have the same label"
-    return f"no {metrics.missing_label(frame[CLASSES[number]].to_numpy())} slice"
+        return no_threshold(sample.unit)
+    return no_label(sample, number)
 
 
-def _reason_of_interval(drawn: np.ndarray, replicates: int) -> str:
-    """Say why an interval is missing or rests on fewer replicates."""
-    if not len(drawn):
-        return "no interval: all slices are of one patient"
-    used = np.count_nonzero(~np.isnan(drawn))
-    return "" if used == replicates else f"interval from {used} of {replicates} replicates: the others lack a label"
+def no_threshold(unit: str) -> str:
+    """Say why a class has no threshold."""
+    return f"no threshold: all {unit}s of validation have the same label"
 
 
-def _curves(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def no_label(sample: Sample, number: int) -> str:
+    """Say which label the units of a sample lack for a class."""
+    return f"no {metrics.missing_label(sample.labels[:, number])} {sample.unit}"
+
+
+def _curves(sample: Sample) -> Iterator[pd.DataFrame]:
     """Give the ROC and the precision-recall curve of each class that has both."""
-    for name, pair in zip(CLASSES, _pairs(frame), strict=True):
+    for name, pair in zip(CLASSES, sample.pairs(), strict=True):
         if metrics.missing_label(pair[0]):
             continue
         for curve, points in (("roc", metrics.roc_points), ("pr", metrics.pr_points)):

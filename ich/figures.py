@@ -4,6 +4,7 @@ Each function gives a matplotlib figure; `save` writes it as SVG and PNG, byte f
 """
 
 import functools
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -83,9 +84,10 @@ def _figure(width: float, height: float, synthetic: bool) -> Figure:
     return figure
 
 
-def _test(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
+def _test(metrics: pd.DataFrame, metric: str, unit: str = "slice") -> pd.DataFrame:
     """Give a metric's rows on test, by class."""
-    return metrics[(metrics["part"] == "test") & (metrics["metric"] == metric)].set_index("class")
+    chosen = (metrics["part"] == "test") & (metrics["metric"] == metric) & (metrics["unit"] == unit)
+    return metrics[chosen].set_index("class")
 
 
 @_styled
@@ -181,7 +183,7 @@ def metric_bars(metrics: Mapping[str, pd.DataFrame], *, synthetic: bool) -> Figu
         axes.set_xticks(centres, groups, rotation=25, ha="right", rotation_mode="anchor")
         axes.axvline(len(CLASSES) - 0.5, color=FAINT, linewidth=0.8)
         axes.grid(False, axis="x")
-        axes.set(title=f"{title} on test", xlim=(-0.6, len(groups) - 0.4))
+        axes.set(title=f"{title} on test, slices", xlim=(-0.6, len(groups) - 0.4))
         bottom, top = axes.get_ylim()
         axes.set_ylim((bottom, min(top, 1.01)) if metric == "accuracy" else (0, top))
         handles, labels = axes.get_legend_handles_labels()
@@ -191,7 +193,7 @@ def metric_bars(metrics: Mapping[str, pd.DataFrame], *, synthetic: bool) -> Figu
 
 
 @_styled
-def roc(curves: pd.DataFrame, metrics: pd.DataFrame, *, title: str, synthetic: bool) -> Figure:
+def roc(curves: pd.DataFrame, metrics: pd.DataFrame, *, title: str, synthetic: bool, unit: str = "slice") -> Figure:
     """Draw the ROC curves of an experiment on test (figure 4 of the paper).
 
     Parameters
@@ -202,18 +204,22 @@ def roc(curves: pd.DataFrame, metrics: pd.DataFrame, *, title: str, synthetic: b
         Name of the experiment.
     synthetic : bool
         Mark the figure.
+    unit : {"slice", "scan"}
+        What is counted.
     """
     figure = _figure(5.6, 6.2, synthetic)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=FAINT, linestyle=":", linewidth=1.2)
-    _curves(axes, curves, "roc", _test(metrics, "roc_auc"))
-    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC on test: {title}")
+    _curves(axes, curves, "roc", _test(metrics, "roc_auc", unit), unit)
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC on test, {unit}s: {title}")
     _legend(axes, "area under the curve (interval)")
     return figure
 
 
 @_styled
-def precision_recall(curves: pd.DataFrame, metrics: pd.DataFrame, *, title: str, synthetic: bool) -> Figure:
+def precision_recall(
+    curves: pd.DataFrame, metrics: pd.DataFrame, *, title: str, synthetic: bool, unit: str = "slice"
+) -> Figure:
     """Draw the precision-recall curves of an experiment on test, recall across (figure 5 of the paper).
 
     A dotted line is the prevalence of its class: the precision of calling every slice positive.
@@ -226,24 +232,27 @@ def precision_recall(curves: pd.DataFrame, metrics: pd.DataFrame, *, title: str,
         Name of the experiment.
     synthetic : bool
         Mark the figure.
+    unit : {"slice", "scan"}
+        What is counted.
     """
     figure = _figure(5.6, 6.2, synthetic)
     axes = figure.add_subplot()
-    values = _test(metrics, "average_precision")
+    values = _test(metrics, "average_precision", unit)
     for name in CLASSES:
         if np.isfinite(values["value"][name]):
             share = values["positive"][name] / values["n"][name]
             axes.axhline(share, color=COLOURS[name], linestyle=":", linewidth=1)
-    _curves(axes, curves, "pr", values)
-    axes.set(xlabel="recall", ylabel="precision", title=f"Precision and recall on test: {title}")
+    _curves(axes, curves, "pr", values, unit)
+    axes.set(xlabel="recall", ylabel="precision", title=f"Precision and recall on test, {unit}s: {title}")
     _legend(axes, "average precision (interval); dotted: prevalence")
     return figure
 
 
-def _curves(axes: Axes, curves: pd.DataFrame, kind: str, values: pd.DataFrame) -> None:
+def _curves(axes: Axes, curves: pd.DataFrame, kind: str, values: pd.DataFrame, unit: str) -> None:
     """Draw a curve a class; the legend says the value of each, or why there is none."""
+    curves = curves[(curves["part"] == "test") & (curves["curve"] == kind) & (curves["unit"] == unit)]
     for name in CLASSES:
-        points = curves[(curves["part"] == "test") & (curves["curve"] == kind) & (curves["class"] == name)]
+        points = curves[curves["class"] == name]
         row: Any = values.loc[name]
         if np.isnan(row["value"]):
             label = f"{name}: {row['reason']}"
@@ -413,3 +422,282 @@ def _dots(figure: Figure, axes: Axes, points: pd.DataFrame, keys: Sequence[str])
 def _value(value: Any) -> str:
     """Write a value of a grid."""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+_SCALINGS = {  # what each method of calibration is called, and how it is drawn
+    "none": ("as predicted", {"color": INK, "marker": "o", "markersize": 4, "linewidth": 1.3}),
+    "temperature": (
+        "temperature",
+        {"color": "#0072B2", "marker": "s", "markersize": 2.5, "linewidth": 1.3, "linestyle": "--"},
+    ),
+    "isotonic": (
+        "isotonic",
+        {"color": "#D55E00", "marker": "^", "markersize": 2.5, "linewidth": 1.3, "linestyle": ":"},
+    ),
+}
+
+
+@_styled
+def calibration(reliability: pd.DataFrame, measured: pd.DataFrame, *, title: str, synthetic: bool) -> Figure:
+    """Draw the reliability of each class before and after scaling, slices above scans.
+
+    Parameters
+    ----------
+    reliability, measured : DataFrame
+        As from `calibration.calibration`.
+    title : str
+        Name of the experiment.
+    synthetic : bool
+        Mark the figure.
+    """
+    figure = _figure(12.5, 5.4, synthetic)
+    figure.suptitle(f"Calibration on test: {title}", x=0.01, ha="left", fontsize=11, fontweight="bold")
+    grid = figure.subplots(len(_UNITS), len(CLASSES), sharex=True, sharey=True)
+    root = {"functions": (lambda x: np.sqrt(np.clip(x, 0, None)), np.square)}
+    for (unit, name), axes in zip(itertools.product(_UNITS, CLASSES), grid.flat, strict=True):
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, zorder=1.5)
+        rows = reliability[(reliability["unit"] == unit) & (reliability["class"] == name)]
+        for method, (label, style) in _SCALINGS.items():
+            points = rows[rows["method"] == method]
+            axes.plot(points["mean_probability"], points["value"], label=label, **style)
+            if method == "none":
+                axes.errorbar(
+                    points["mean_probability"], points["value"], yerr=_ends(points), fmt="none", ecolor=INK,
+                    elinewidth=1,
+                )  # fmt: skip
+        slopes = measured[(measured["unit"] == unit) & (measured["class"] == name) & (measured["measure"] == "slope")]
+        slope = slopes.set_index("method")["value"]["none"]
+        text = "no slope" if np.isnan(slope) else f"slope {slope:.2f}"
+        axes.text(0.05, 0.93, text, transform=axes.transAxes, va="top", fontsize=8)
+        axes.set_xscale("function", **root)
+        axes.set_yscale("function", **root)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xticks=_ROOTS, yticks=_ROOTS)
+        axes.set_xticklabels([f"{tick:g}" for tick in _ROOTS], fontsize=8)
+        axes.set_yticklabels([f"{tick:g}" for tick in _ROOTS], fontsize=8)
+        axes.set_aspect("equal")
+        if unit == _UNITS[0]:
+            axes.set_title(name, fontsize=10, loc="center", pad=5)
+        if name == CLASSES[0]:
+            axes.set_ylabel(f"observed share of {unit}s", fontsize=9)
+    for axes in grid[-1]:
+        axes.set_xlabel("predicted", fontsize=9)
+    _legend_below(figure, grid[0, 0])
+    return figure
+
+
+_UNITS = ("slice", "scan")
+_ROOTS = (0, 0.05, 0.2, 0.5, 1)
+_RULES = {  # what each operating point is called, and its marker
+    "decision": "decision rule",
+    "youden": "Youden",
+    "sensitivity_95": "sensitivity ≥ 0.95",
+    "specificity_95": "specificity ≥ 0.95",
+}
+
+
+def _ends(rows: pd.DataFrame) -> np.ndarray:
+    """Give the lengths of intervals to either side of the value [side, row], for matplotlib."""
+    ends = np.array([rows["value"] - rows["lower"], rows["upper"] - rows["value"]], dtype=float)
+    return np.nan_to_num(ends).clip(0)
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    """Put one legend for all panels below them."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=len(labels), fontsize=9)
+
+
+def _by_class(axes: Axes, names: Sequence[str]) -> None:
+    """Put classes down the left side, from the top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.45, -0.55)
+    axes.grid(False, axis="y")
+
+
+@_styled
+def operating_points(points: pd.DataFrame, *, title: str, synthetic: bool) -> Figure:
+    """Draw rates at the operating points on test with their intervals, slices above scans.
+
+    Parameters
+    ----------
+    points : DataFrame
+        As from `operating.operating_points`.
+    title : str
+        Name of the experiment.
+    synthetic : bool
+        Mark the figure.
+    """
+    measures = {"sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV", "npv": "NPV"}
+    figure = _figure(11.5, 7, synthetic)
+    figure.suptitle(f"Operating points on test: {title}", x=0.01, ha="left", fontsize=11, fontweight="bold")
+    grid = figure.subplots(len(_UNITS), len(measures), sharex=True, sharey=True)
+    test = points[points["part"] == "test"]
+    for (unit, (measure, name)), axes in zip(itertools.product(_UNITS, measures.items()), grid.flat, strict=True):
+        for place, (rule, label) in enumerate(_RULES.items()):
+            chosen = (test["unit"] == unit) & (test["measure"] == measure) & (test["rule"] == rule)
+            rows = test[chosen].set_index("class").reindex(CLASSES)
+            colour, marker = SERIES[place]
+            axes.errorbar(
+                rows["value"], np.arange(len(CLASSES)) + (place - 1.5) * 0.19, xerr=_ends(rows), fmt=marker,
+                color=colour, markersize=4.5, elinewidth=1.4, label=label,
+            )  # fmt: skip
+        for line in np.arange(len(CLASSES) - 1) + 0.5:
+            axes.axhline(line, color="#E3E7EB", linewidth=0.8)
+        _by_class(axes, CLASSES)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+        axes.set(xlim=(-0.02, 1.02))
+        axes.set_title(f"{name}, {unit}s", fontsize=10)
+    _legend_below(figure, grid[0, 0])
+    return figure
+
+
+@_styled
+def confusion(points: pd.DataFrame, *, title: str, synthetic: bool) -> Figure:
+    """Draw the confusion matrices at the decision rule on test, slices above scans.
+
+    Parameters
+    ----------
+    points : DataFrame
+        As from `operating.operating_points`.
+    title : str
+        Name of the experiment.
+    synthetic : bool
+        Mark the figure.
+    """
+    figure = _figure(12.5, 5.2, synthetic)
+    heading = f"Confusion matrices on test at the decision rule: {title}"
+    figure.suptitle(heading, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    grid = figure.subplots(len(_UNITS), len(CLASSES))
+    chosen = points[(points["part"] == "test") & (points["rule"] == "decision")]
+    cells = chosen.set_index(["unit", "class", "measure"]).sort_index()
+    for (unit, name), axes in zip(itertools.product(_UNITS, CLASSES), grid.flat, strict=True):
+        rows: Any = cells.loc[(unit, name)]
+        order = ["true_positive", "false_negative", "false_positive", "true_negative"]
+        counts = rows["value"][order].to_numpy().reshape(2, 2)
+        with np.errstate(invalid="ignore"):
+            shares = counts / counts.sum(axis=1, keepdims=True)
+        axes.imshow(np.nan_to_num(shares), cmap="Blues", vmin=0, vmax=1.25)
+        for (row, column), count in np.ndenumerate(counts):
+            share = shares[row, column]
+            text = "–" if np.isnan(count) else f"{count:,.0f}" + ("" if np.isnan(share) else f"\n{share:.1%}")
+            white = {"color": "white"} if share > 0.7 else {}
+            axes.text(column, row, text, ha="center", va="center", fontsize=9, **white)
+        axes.set_xticks([0, 1], ["called +", "called −"], fontsize=8)
+        axes.set_yticks([0, 1], ["is +", "is −"] if name == CLASSES[0] else ["", ""], fontsize=8)
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        cut = rows["threshold"].iloc[0]
+        said = "no threshold" if np.isnan(cut) else "calls nothing" if np.isinf(cut) else f"from {cut:.3g} on"
+        axes.set_title(f"{name}\n{said}" if unit == _UNITS[0] else said, fontsize=9, loc="center", pad=5)
+        if name == CLASSES[0]:
+            axes.set_ylabel(f"{unit}s", fontsize=10, fontweight="bold")
+    return figure
+
+
+_HEADS = {
+    "pixels": "stored pixels",
+    "tilt": "gantry tilt",
+    "spacing": "slice spacing",
+    "slices": "slices in the series",
+    "position": "position in the series",
+    "subtypes": "subtypes in the labels",
+}
+
+
+@_styled
+def subgroups(table: pd.DataFrame, *, title: str, synthetic: bool, name: str = "any") -> Figure:
+    """Draw the ROC AUC of a class on test in each subgroup, slices beside scans.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As from `subgroups.subgroups`. Groups of few patients are grey.
+    title : str
+        Name of the experiment.
+    synthetic : bool
+        Mark the figure.
+    name : str
+        Class.
+    """
+    rows = table[(table["class"] == name) & (table["metric"] == "roc_auc")]
+    pairs = [*dict.fromkeys(rows[["subgroup", "group"]].itertuples(index=False, name=None))]
+    lines = [("all", "all")]
+    for subgroup in dict.fromkeys(subgroup for subgroup, _ in pairs[1:]):
+        lines += [(subgroup, ""), *(pair for pair in pairs if pair[0] == subgroup)]  # a head and its groups
+    figure = _figure(10.5, 1.5 + 0.24 * len(lines), synthetic)
+    figure.suptitle(f"Subgroups on test: {title}", x=0.01, ha="left", fontsize=11, fontweight="bold")
+    grid = figure.subplots(1, len(_UNITS), sharey=True)
+    for unit, axes in zip(_UNITS, grid, strict=True):
+        of_unit = rows[rows["unit"] == unit].set_index(["subgroup", "group"])
+        whole = of_unit["value"].get(("all", "all"), np.nan)
+        axes.axvline(whole, color=FAINT, linewidth=1, linestyle=":")
+        for place, line in enumerate(lines):
+            if line not in of_unit.index:
+                continue
+            row: Any = of_unit.loc[line]
+            colour = FAINT if row["few"] else COLOURS[name]
+            note = f"{row['positive']:,} of {row['n']:,}"
+            axes.text(1.02, place, note, transform=axes.get_yaxis_transform(), va="center", fontsize=8, color=colour)
+            if np.isnan(row["value"]):
+                axes.text(
+                    0.02, place, row["reason"], transform=axes.get_yaxis_transform(), va="center", fontsize=8,
+                    color=FAINT,
+                )  # fmt: skip
+                continue
+            one = of_unit.loc[[line]]
+            axes.errorbar(
+                one["value"], [place], xerr=_ends(one), fmt="s" if line[0] == "all" else "o", color=colour,
+                markersize=5, elinewidth=1.5,
+            )  # fmt: skip
+        axes.set_ylim(len(lines) - 0.4, -0.6)
+        axes.grid(False, axis="y")
+        axes.set_title(f"ROC AUC of {name}, {unit}s", fontsize=10)
+        axes.set_xlabel("at the right: positive, of all", fontsize=8)
+    grid[0].set_yticks(range(len(lines)), [group or _HEADS[subgroup] for subgroup, group in lines])
+    for label, (subgroup, group) in zip(grid[0].get_yticklabels(), lines, strict=True):
+        label.set_fontweight("normal" if group and subgroup != "all" else "bold")
+    return figure
+
+
+@_styled
+def differences(table: pd.DataFrame, *, synthetic: bool) -> Figure:
+    """Draw the paired differences of the experiments on test, slices above scans.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As from `pairs.pairs`.
+    synthetic : bool
+        Mark the figure.
+    """
+    metrics = {"roc_auc": "ROC AUC", "average_precision": "average precision", "log_loss": "log loss"}
+    names = [*CLASSES, "mean"]
+    table = table[table["method"] == "bootstrap"]
+    compared = [*table[["first", "second"]].drop_duplicates().itertuples(index=False)]
+    figure = _figure(11, 6.4 + 0.5 * max(0, len(compared) - 3), synthetic)
+    if not compared:
+        figure.text(0.5, 0.5, "one experiment: nothing to compare", ha="center")
+        return figure
+    figure.suptitle("Paired differences on test", x=0.01, ha="left", fontsize=11, fontweight="bold")
+    grid = figure.subplots(len(_UNITS), len(metrics), sharey=True, sharex="col")
+    for (unit, (metric, called)), axes in zip(itertools.product(_UNITS, metrics.items()), grid.flat, strict=True):
+        axes.axvline(0, color=FAINT, linewidth=1)
+        for place, (first, second) in enumerate(compared):
+            of_pair = (table["first"] == first) & (table["second"] == second)
+            rows = table[of_pair & (table["unit"] == unit) & (table["metric"] == metric)].set_index("class")
+            rows = rows.reindex(names)
+            at = np.arange(len(names)) + (place - (len(compared) - 1) / 2) * 0.7 / len(compared)
+            colour, marker = SERIES[place % len(SERIES)]
+            axes.errorbar(
+                rows["value"], at, xerr=_ends(rows), fmt=marker, color=colour, markerfacecolor="white", markersize=5,
+                elinewidth=1.5, label=f"{first} − {second}",
+            )  # fmt: skip
+            # The mean is one test, and needs no correction.
+            found = (rows["p_holm"].fillna(rows["p"]) < 0.05).to_numpy()
+            axes.plot(rows["value"][found], at[found], marker, color=colour, markersize=5, zorder=4)
+        _by_class(axes, names)
+        axes.set_title(f"{called}, {unit}s", fontsize=10)
+        if unit == _UNITS[-1]:
+            axes.set_xlabel("lower is better" if metric == "log_loss" else "higher is better", fontsize=9)
+    _legend_below(figure, grid[0, 0])
+    return figure

@@ -100,6 +100,9 @@ def pr_auc_trapezoid(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(metrics.auc(recall, precision))
 
 
+TARGETS = {"sensitivity_95": 95, "specificity_95": 95}  # percent
+
+
 def choose_threshold(labels: np.ndarray, probabilities: np.ndarray, rule: str | float) -> float:
     """Choose the probability from which on a slice is called positive.
 
@@ -110,9 +113,10 @@ def choose_threshold(labels: np.ndarray, probabilities: np.ndarray, rule: str | 
     ----------
     labels : array [slice] of 0 and 1
     probabilities : float array [slice]
-    rule : {"accuracy", "youden"} or float
-        `accuracy` has the most slices right. `youden` has the largest sensitivity + specificity - 1. A number is taken
-        as it is.
+    rule : {"accuracy", "youden", "sensitivity_95", "specificity_95"} or float
+        `accuracy` has the most slices right. `youden` has the largest sensitivity + specificity - 1. `sensitivity_95`
+        has the largest specificity of those whose sensitivity is at least 0.95, `specificity_95` the other way round.
+        A number is taken as it is.
 
     Returns
     -------
@@ -126,14 +130,23 @@ def choose_threshold(labels: np.ndarray, probabilities: np.ndarray, rule: str | 
     """
     if isinstance(rule, int | float):
         return float(rule)
-    if rule not in ("accuracy", "youden"):
-        raise ValueError(f"threshold rule {rule!r}: write accuracy, youden or a number")
+    if rule not in ("accuracy", "youden", *TARGETS):
+        raise ValueError(f"threshold rule {rule!r}: write accuracy, youden, sensitivity_95, specificity_95 or a number")
     if missing_label(labels):
         return math.nan
     _, false_positives, _, true_positives, thresholds = metrics.confusion_matrix_at_thresholds(labels, probabilities)
     # Whole numbers, so that equally good candidates are exactly equal.
     hits, alarms = (np.r_[0, counts].astype(np.int64) for counts in (true_positives, false_positives))
-    gain = hits - alarms if rule == "accuracy" else hits * alarms[-1] - alarms * hits[-1]
+    positives, negatives = hits[-1], alarms[-1]
+    match rule:
+        case "accuracy":
+            gain = hits - alarms
+        case "youden":
+            gain = hits * negatives - alarms * positives
+        case "sensitivity_95":
+            gain = np.where(hits * 100 >= TARGETS[rule] * positives, -alarms, -negatives - 1)
+        case "specificity_95":
+            gain = np.where((negatives - alarms) * 100 >= TARGETS[rule] * negatives, hits, -1)
     return float(np.r_[np.inf, thresholds][np.argmax(gain)])
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 
 from ich import search
-from ich.evaluation import PROBABILITIES, evaluate
+from ich.evaluation import evaluate
 from ich.labels import CLASSES
 from ich.resources import COLUMNS
 from ich.search import MEASURES
+from ich.units import PROBABILITIES, samples
 
 
 def cohort(slices=600, patients=40, seed=0):
@@ -28,14 +29,25 @@ def cohort(slices=600, patients=40, seed=0):
     return frame
 
 
-def evaluated(skill=1.5, seed=1, frame=None):
-    """Metrics and curves of predictions that are as good as `skill`."""
+def predicted(skill=1.5, seed=1, frame=None):
+    """Predictions, by part, that are as good as `skill`."""
     frame = cohort() if frame is None else frame
     random = np.random.default_rng(seed)
     logits = skill * frame[list(CLASSES)].to_numpy() - 1.5 + random.normal(size=(len(frame), 6))
     predictions = pd.DataFrame(1 / (1 + np.exp(-logits)), columns=PROBABILITIES).assign(image_id=frame["image_id"])
-    parts = {part: predictions[frame["part"] == part] for part in ("validation", "test")}
-    return evaluate(frame, parts, threshold="accuracy", replicates=50, confidence=0.95, seed=1)
+    return {part: predictions[frame["part"] == part] for part in ("validation", "test")}
+
+
+def judged(skill=1.5, seed=1, frame=None):
+    """Slices and scans with such predictions."""
+    sampling = {"scan": "maximum", "replicates": 50, "confidence": 0.95, "seed": 1}
+    return samples(cohort() if frame is None else frame, predicted(skill, seed, frame), **sampling)
+
+
+def evaluated(skill=1.5, seed=1, frame=None):
+    """Metrics and curves of such predictions, slice by slice."""
+    tables = evaluate(judged(skill, seed, frame), threshold="accuracy")
+    return tuple(table[table["unit"] == "slice"].reset_index(drop=True) for table in tables)
 
 
 def facts(seconds=75.0):

@@ -6,12 +6,19 @@ from pandas.testing import assert_frame_equal
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from ich.errors import InputError
-from ich.evaluation import CURVE_POINTS, CURVES_SCHEMA, METRICS_COLUMNS, PROBABILITIES, evaluate
+from ich.evaluation import CURVE_POINTS, CURVES_SCHEMA, METRICS_COLUMNS
+from ich.evaluation import evaluate as evaluate_samples
 from ich.labels import CLASSES
 from ich.statistics import draw_patients
+from ich.units import PROBABILITIES, samples
 
 LABELS = list(CLASSES)
 SETTINGS = {"threshold": "accuracy", "replicates": 40, "confidence": 0.9, "seed": 1}
+
+
+def evaluate(cohort, predictions, *, threshold, **sampling):
+    """Metrics and curves of cohort and predictions."""
+    return evaluate_samples(samples(cohort, predictions, scan="maximum", **sampling), threshold=threshold)
 
 
 def make(seed=0, patients=(40, 30, 25), prevalence=(0.2, 0.25, 0.25, 0.25, 0.3, 0.5)):
@@ -27,16 +34,18 @@ def make(seed=0, patients=(40, 30, 25), prevalence=(0.2, 0.25, 0.25, 0.25, 0.3, 
         frames.append(frame.assign(part=part, patient_id=[f"{part}{number}" for number in owner]))
     whole = pd.concat(frames, ignore_index=True)
     whole["image_id"] = [f"ID_{number:09x}" for number in generator.permutation(len(whole))]
-    cohort = whole[["image_id", "patient_id", "part", *LABELS]]
+    whole["series_instance_uid"] = whole["patient_id"] + "." + (whole.groupby("patient_id").cumcount() // 9).astype(str)
+    cohort = whole[["image_id", "patient_id", "series_instance_uid", "part", *LABELS]]
     predictions = {
         part: whole.loc[whole["part"] == part, ["image_id", *PROBABILITIES]] for part in ("validation", "test")
     }
     return cohort, predictions
 
 
-def table(*arguments, **settings):
+def table(*arguments, unit="slice", **settings):
     """Metrics by part, class and metric."""
-    return evaluate(*arguments, **SETTINGS | settings)[0].set_index(["part", "class", "metric"]).sort_index()
+    metrics = evaluate(*arguments, **SETTINGS | settings)[0]
+    return metrics[metrics["unit"] == unit].set_index(["part", "class", "metric"]).sort_index()
 
 
 def without(cohort, part, name, keep=0):
@@ -72,7 +81,10 @@ def found(made):
 def test_each_metric_has_its_rows(made, found):
     metrics = evaluate(*made, **SETTINGS)[0]
     assert list(metrics.columns) == METRICS_COLUMNS
-    by_metric = {metric: list(rows["class"]) for metric, rows in metrics.query("part == 'test'").groupby("metric")}
+    by_metric = {
+        metric: list(rows["class"])
+        for metric, rows in metrics.query("part == 'test' and unit == 'slice'").groupby("metric")
+    }
     ranked = [*CLASSES, "mean"]
     weighted = [*ranked, "kaggle"]
     assert by_metric == {
@@ -125,6 +137,32 @@ def test_the_threshold_is_the_best_on_validation(made, found):
     assert (found.loc[("test", "any", "threshold")] == found.loc[("validation", "any", "threshold")])["value"]
 
 
+def test_scans_are_judged_as_slices_are(made):
+    cohort, predictions = made
+    found = table(*made, unit="scan")
+    series = cohort.groupby(["part", "series_instance_uid"])[LABELS].max()
+    scores = {
+        part: cohort.merge(frame, on="image_id").groupby("series_instance_uid")[PROBABILITIES].max().astype(float)
+        for part, frame in predictions.items()
+    }
+    for name in CLASSES:
+        labels, score = series.loc["test"][name], scores["test"][f"probability_{name}"]
+        rows = found.loc["test", name]
+        tried = [*scores["validation"][f"probability_{name}"], np.inf]
+        right = [
+            ((scores["validation"][f"probability_{name}"] >= cut) == series.loc["validation"][name]).mean()
+            for cut in tried
+        ]
+        assert found.loc[("validation", name, "accuracy"), "value"] == pytest.approx(max(right), rel=1e-12)
+        assert rows["value"]["accuracy"] == pytest.approx(((score >= rows["value"]["threshold"]) == labels).mean())
+        if 0 < labels.sum() < len(labels):
+            assert rows["value"]["roc_auc"] == pytest.approx(roc_auc_score(labels, score), rel=1e-12)
+        prior = np.full(len(labels), series.loc["train"][name].mean())
+        assert rows["value"]["prior_log_loss"] == pytest.approx(log_loss(labels, prior, labels=[0, 1]), rel=1e-12)
+        assert set(rows["n"]) == {len(labels)}
+        assert set(rows["positive"]) == {labels.sum()}
+
+
 def test_mean_and_kaggle_weighting(found):
     losses = found.loc["test"].xs("log_loss", level="metric")["value"]
     assert losses["mean"] == pytest.approx(losses[LABELS].mean(), rel=1e-12)
@@ -172,7 +210,7 @@ def test_a_class_without_positive_slices_has_empty_cells_with_a_reason(made, fou
     cohort, predictions = made
     cohort = without(cohort, "test", "epidural")
     metrics, curves = evaluate(cohort, predictions, **SETTINGS)
-    test = metrics.set_index(["part", "class", "metric"]).loc["test"]
+    test = metrics[metrics["unit"] == "slice"].set_index(["part", "class", "metric"]).loc["test"]
     for metric in ("roc_auc", "average_precision", "pr_auc_trapezoid"):
         assert test.loc[("epidural", metric), ["value", "lower", "upper"]].isna().all()
         assert test.loc[("epidural", metric), "reason"] == "no positive slice"
@@ -209,7 +247,7 @@ def test_replicates_that_lack_a_label_are_counted(made):
     drawn = draw_patients(len(patients), 200, SETTINGS["seed"])[:, patients.index(holder[0])]
     used = np.count_nonzero(drawn)
     assert 0 < used < 200
-    reason = f"interval from {used} of 200 replicates: the others lack a label"
+    reason = f"interval from {used} of 200 replicates: the others lack a value"
     for name in ("epidural", "mean"):
         row = found.loc[("test", name, "roc_auc")]
         assert row["reason"] == reason
@@ -224,6 +262,14 @@ def test_one_patient_gives_no_interval():
     assert set(found["reason"]) == {"no interval: all slices are of one patient"}
 
 
+def test_one_scan_has_no_ranking_and_no_interval():
+    frame, predictions = make(patients=(5, 5, 1))
+    frame["series_instance_uid"] = frame["patient_id"]
+    found = table(frame, predictions, unit="scan").loc["test"]
+    assert found["value"].xs("roc_auc", level="metric").isna().all()
+    assert set(found["reason"].xs("brier", level="metric")) == {"no interval: all scans are of one patient"}
+
+
 def test_curves_start_and_end_where_they_must():
     cohort, predictions = make(patients=(5, 400, 50))
     predictions["validation"][PROBABILITIES] += np.random.default_rng(0).uniform(
@@ -232,15 +278,15 @@ def test_curves_start_and_end_where_they_must():
     predictions["validation"][PROBABILITIES] = predictions["validation"][PROBABILITIES].clip(0, 1)
     curves = evaluate(cohort, predictions, **SETTINGS)[1]
     assert pa.Table.from_pandas(curves, schema=CURVES_SCHEMA, preserve_index=False).num_rows == len(curves)
-    assert curves.groupby(["part", "class", "curve"]).size().max() == CURVE_POINTS
-    for (_, _, kind), curve in curves.groupby(["part", "class", "curve"]):
+    assert curves.groupby(["part", "unit", "class", "curve"]).size().max() == CURVE_POINTS
+    for (_, _, _, kind), curve in curves.groupby(["part", "unit", "class", "curve"]):
         assert curve["x"].is_monotonic_increasing
         assert curve["threshold"].is_monotonic_decreasing
         assert curve["threshold"].iloc[0] == np.inf
         first, last = curve[["x", "y"]].iloc[[0, -1]].to_numpy()
         assert first.tolist() == ([0, 0] if kind == "roc" else [0, 1])
         assert last[0] == 1
-    roc = curves.query("part == 'validation' and `class` == 'any' and curve == 'roc'")
+    roc = curves.query("part == 'validation' and unit == 'slice' and `class` == 'any' and curve == 'roc'")
     joined = cohort.merge(predictions["validation"], on="image_id")
     area = np.trapezoid(roc["y"], roc["x"])
     assert area == pytest.approx(roc_auc_score(joined["any"], joined["probability_any"]), abs=1e-4)
@@ -252,6 +298,8 @@ def test_slices_in_quarantine_may_lack_a_prediction(made):
     left = predictions | {"test": predictions["test"].iloc[7:]}
     found = table(cohort, left, quarantined=lost)
     assert_frame_equal(found, table(cohort[~cohort["image_id"].isin(lost)], left))
+    scans = table(cohort, left, quarantined=lost, unit="scan")
+    assert set(scans.loc["test", "n"]) == {cohort[cohort["part"] == "test"]["series_instance_uid"].nunique()}
     assert set(found.loc["test", "n"]) == {len(predictions["test"]) - 7}
 
 

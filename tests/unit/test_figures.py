@@ -1,5 +1,6 @@
 """The figures: what they show is what they were given, and equal inputs give equal files."""
 
+import functools
 import subprocess
 import sys
 
@@ -11,8 +12,13 @@ from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 
 from ich import figures
+from ich.calibration import calibration
 from ich.cohort import PARTS, counts
+from ich.evaluation import evaluate
 from ich.labels import CLASSES
+from ich.operating import operating_points
+from ich.pairs import pairs
+from ich.subgroups import subgroups
 from tests.unit import results
 
 
@@ -44,9 +50,45 @@ def drawn(name, evaluated, synthetic=False, experiments=2):
         case "search":
             grid = {"batch_size": [16, 32], "optimizer.learning_rate": [1e-5, 1e-4]}
             return figures.search(results.points(grid), list(grid), title="a", **mark)
+        case "calibration":
+            return figures.calibration(*tables()["calibration"][::-1], title="a", **mark)
+        case "operating_points" | "confusion" | "subgroups":
+            table = tables()[name.replace("confusion", "operating_points")]
+            return getattr(figures, name)(table, title="a", **mark)
+        case "differences":
+            return figures.differences(tables()["pairs"], **mark)
 
 
-ALL = ["label_counts", "prevalence", "metric_bars", "roc", "precision_recall", "montage", "history", "search"]
+@functools.cache
+def tables():
+    """Tables of the judged demo of these tests, and of a second experiment beside it."""
+    cohort = results.cohort(900, 250)
+    judged = {name: results.judged(skill, seed, cohort) for name, skill, seed in (("a", 2, 1), ("b", 1, 2))}
+    points = {name: operating_points(each, threshold="youden", prevalence=0.1) for name, each in judged.items()}
+    predictions = {"a": results.predicted(2, 1, cohort)["test"], "b": results.predicted(1, 2, cohort)["test"]}
+    headers = cohort[["image_id", "patient_id", "series_instance_uid", "index"]].assign(
+        bits_stored=16, pixel_representation=1, tilt=np.linspace(0, 20, len(cohort)), gap=5.0
+    )
+    sampling = {"scan": "maximum", "replicates": 50, "confidence": 0.95, "seed": 1}
+    return {
+        "calibration": calibration(judged["a"]),
+        "operating_points": points["a"],
+        "subgroups": subgroups(judged["a"], headers, threshold="youden"),
+        "pairs": pairs(cohort, predictions, points, **sampling),
+    }
+
+
+ALL = [
+    "label_counts", "prevalence", "metric_bars", "roc", "precision_recall", "montage", "history", "calibration",
+    "operating_points", "confusion", "subgroups", "differences", "search",
+]  # fmt: skip
+
+
+def where(frame, **equal):
+    """Rows with the given values; `of` is the class."""
+    for name, value in equal.items():
+        frame = frame[frame["class" if name == "of" else name] == value]
+    return frame
 
 
 def texts(figure):
@@ -243,3 +285,87 @@ def test_a_search_over_more_keys_has_a_row_for_each_point():
 def test_points_without_a_value_are_shown_as_such(grid, tmp_path):
     points = results.points(grid).assign(validation_roc_auc=np.nan)
     figures.save(figures.search(points, list(grid), title="a", synthetic=True), tmp_path / "search.svg")
+
+
+@pytest.mark.parametrize("unit", ["slice", "scan"])
+def test_curves_say_what_is_counted_and_show_no_other(unit):
+    both = evaluate(results.judged(frame=results.cohort(900, 250)), threshold="accuracy")
+    metrics, curves = both
+    figure = figures.roc(curves, metrics, title="a", synthetic=False, unit=unit)
+    assert f"ROC on test, {unit}s: a" in texts(figure)
+    area = where(metrics, part="test", unit=unit, of="any", metric="roc_auc").iloc[0]
+    assert any(text.startswith(f"any {area['value']:.3f} (") for text in texts(figure))
+    points = where(curves, part="test", unit=unit, of="any", curve="roc")
+    [line] = [each for each in figure.axes[0].lines if str(each.get_label()).startswith("any")]
+    np.testing.assert_array_equal(line.get_xdata(), points["x"])
+
+
+def test_calibration_shows_each_method_of_each_class_and_unit():
+    measured, reliability = tables()["calibration"]
+    figure = figures.calibration(reliability, measured, title="a", synthetic=False)
+    panels = [(unit, name) for unit in ("slice", "scan") for name in CLASSES]
+    for axes, (unit, name) in zip(figure.axes, panels, strict=True):
+        lines = {line.get_label(): line for line in axes.lines}
+        for method, label in (("none", "as predicted"), ("temperature", "temperature"), ("isotonic", "isotonic")):
+            rows = where(reliability, unit=unit, of=name, method=method)
+            np.testing.assert_array_equal(lines[label].get_xdata(), rows["mean_probability"])
+            np.testing.assert_array_equal(lines[label].get_ydata(), rows["value"])
+        row = where(measured, unit=unit, of=name, method="none", measure="slope").iloc[0]
+        expected = "no slope" if np.isnan(row["value"]) else f"slope {row['value']:.2f}"
+        assert expected in [text.get_text() for text in axes.texts]
+
+
+def test_confusion_matrices_hold_the_counts_at_the_decision_rule():
+    points = tables()["operating_points"]
+    figure = figures.confusion(points, title="a", synthetic=False)
+    panels = [(unit, name) for unit in ("slice", "scan") for name in CLASSES]
+    for axes, (unit, name) in zip(figure.axes, panels, strict=True):
+        rows = where(points, part="test", rule="decision", unit=unit, of=name)
+        values = rows.set_index("measure")["value"]
+        shown = {text.get_position(): text.get_text().split("\n")[0] for text in axes.texts}
+        assert shown == {
+            (0, 0): f"{values['true_positive']:,.0f}",
+            (1, 0): f"{values['false_negative']:,.0f}",
+            (0, 1): f"{values['false_positive']:,.0f}",
+            (1, 1): f"{values['true_negative']:,.0f}",
+        }
+
+
+def test_operating_points_are_those_of_the_table():
+    points = tables()["operating_points"]
+    figure = figures.operating_points(points, title="a", synthetic=False)
+    axes = figure.axes[5]  # specificity of scans
+    assert axes.get_title(loc="left") == "specificity, scans"
+    for drawn, rule in zip(axes.containers, ("decision", "youden", "sensitivity_95", "specificity_95"), strict=True):
+        rows = where(points, part="test", unit="scan", measure="specificity", rule=rule)
+        np.testing.assert_array_equal(drawn.lines[0].get_xdata(), rows["value"])
+
+
+def test_subgroups_of_few_patients_are_grey_and_empty_ones_say_why():
+    table = tables()["subgroups"]
+    figure = figures.subgroups(table, title="a", synthetic=False)
+    for axes, unit in zip(figure.axes, ("slice", "scan"), strict=True):
+        rows = where(table, unit=unit, of="any", metric="roc_auc")
+        drawn = {each.lines[0].get_xdata()[0]: to_hex(each.lines[0].get_color()).upper() for each in axes.containers}
+        for row in rows.itertuples():
+            if np.isnan(row.value):
+                assert row.reason in [text.get_text() for text in axes.texts]
+            else:
+                assert drawn[row.value] == (figures.FAINT if row.few else figures.COLOURS["any"])
+            assert f"{row.positive:,} of {row.n:,}" in [text.get_text() for text in axes.texts]
+    assert {True, False} == set(where(table, of="any", metric="roc_auc")["few"])
+
+
+def test_differences_that_survive_holms_correction_are_filled():
+    table = where(tables()["pairs"], method="bootstrap")
+    figure = figures.differences(tables()["pairs"], synthetic=False)
+    axes = figure.axes[2]  # log loss of slices
+    rows = where(table, unit="slice", metric="log_loss").set_index("class").loc[[*CLASSES, "mean"]]
+    np.testing.assert_array_equal(axes.containers[0].lines[0].get_xdata(), rows["value"])
+    filled = axes.lines[-1].get_xdata()
+    np.testing.assert_array_equal(filled, rows.loc[rows["p_holm"].fillna(rows["p"]) < 0.05, "value"])
+
+
+def test_one_experiment_has_no_differences():
+    figure = figures.differences(tables()["pairs"].iloc[:0], synthetic=True)
+    assert {"one experiment: nothing to compare", "Synthetic data"} <= {*texts(figure)}

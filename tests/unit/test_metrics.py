@@ -1,4 +1,5 @@
 import math
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -132,6 +133,30 @@ def test_no_threshold_is_better_and_the_highest_is_taken(pairs, rule):
     assert metrics.choose_threshold(labels, probabilities, rule) == best
 
 
+@given(scored, st.sampled_from(["sensitivity", "specificity"]))
+def test_a_rate_of_at_least_95_percent_is_kept_and_the_other_is_the_highest(pairs, kept):
+    labels, probabilities = columns(pairs)
+    if len(set(labels)) == 1:
+        return
+
+    def rates(threshold):
+        called = probabilities >= threshold
+        sensitivity = Fraction(int(called[labels == 1].sum()), int(labels.sum()))
+        specificity = Fraction(int((~called)[labels == 0].sum()), int((labels == 0).sum()))
+        return (sensitivity, specificity) if kept == "sensitivity" else (specificity, sensitivity)
+
+    enough = [each for each in (*probabilities, math.inf) if rates(each)[0] >= Fraction(95, 100)]
+    best = max(enough, key=lambda threshold: (rates(threshold)[1], threshold))
+    assert metrics.choose_threshold(labels, probabilities, f"{kept}_95") == best
+
+
+def test_exactly_95_percent_is_enough():
+    labels = np.repeat([1, 0], [20, 20])
+    probabilities = np.r_[np.arange(20) + 0.5, np.arange(20)] / 20
+    assert metrics.choose_threshold(labels, probabilities, "sensitivity_95") == 1.5 / 20  # 19 of 20
+    assert metrics.choose_threshold(labels, probabilities, "specificity_95") == 18.5 / 20
+
+
 def test_thresholds_by_hand():
     labels = np.array([1, 0, 1, 0, 0, 0])
     probabilities = np.array([0.9, 0.8, 0.7, 0.3, 0.2, 0.1])
@@ -142,7 +167,7 @@ def test_thresholds_by_hand():
 
 
 def test_an_unknown_rule_is_refused():
-    with pytest.raises(ValueError, match="write accuracy, youden or a number"):
+    with pytest.raises(ValueError, match="write accuracy, youden, sensitivity_95, specificity_95 or a number"):
         metrics.choose_threshold(*FOUR, "f1")
 
 

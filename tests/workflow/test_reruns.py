@@ -13,7 +13,7 @@ pytestmark = pytest.mark.xdist_group("workflow")
 
 SHARDS = ("0000", "0001")
 EXPERIMENTS = ("resnet18", "densenet121")
-AFTER_ALL = {"compare", "resources", "report"}
+AFTER_ALL = {"compare", "pairs", "resources", "report"}
 
 
 def of(rule, *values):
@@ -94,7 +94,11 @@ def test_a_new_label_file_reruns_the_cohort_and_what_follows(finished, kept):
     assert finished.plan() == {"labels"} | EVERYTHING_AFTER_COHORT
 
 
-@pytest.mark.parametrize("change", [{"replicates": 30}, {"threshold": "youden"}], ids=["replicates", "decision rule"])
+@pytest.mark.parametrize(
+    "change",
+    [{"replicates": 30}, {"threshold": "youden"}, {"scan": "mean"}, {"prevalence": 0.3}],
+    ids=["replicates", "decision rule", "scan", "prevalence"],
+)
 def test_a_change_of_the_evaluation_reruns_it_the_comparison_and_the_report(finished, change):
     assert finished.plan(over={"evaluation": change}) == after_prediction(*EXPERIMENTS)
 

@@ -1,14 +1,24 @@
 # From predictions to metrics with intervals, and to the comparison of the experiments.
 
+# How slices become scans and how replicates are drawn: the same for all experiments, so that they can be paired.
+SAMPLING = {key: canonical(CONFIG.evaluation)[key] for key in ("confidence", "replicates", "scan", "seed")}
+# Of an experiment with several seeds its first training is compared; the table has the spread over seeds.
+PAIRED = [trained[0] for trained in CONFIG.members().values()]
+
 
 rule evaluate:
     input:
         unpack(experiment_cache),
         cohort="<results>/data/cohort.parquet",
+        slices="<results>/data/slices.parquet",
         predictions=expand("<results>/predictions/{{experiment}}/{part}.parquet", part=PARTS),
     output:
         metrics="<results>/evaluation/{experiment}/metrics.csv",
         curves="<results>/evaluation/{experiment}/curves.parquet",
+        operating_points="<results>/evaluation/{experiment}/operating_points.csv",
+        calibration="<results>/evaluation/{experiment}/calibration.csv",
+        reliability="<results>/evaluation/{experiment}/reliability.csv",
+        subgroups="<results>/evaluation/{experiment}/subgroups.csv",
     log:
         "<logs>/evaluate/{experiment}.log",
     benchmark:
@@ -19,7 +29,9 @@ rule evaluate:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=canonical(CONFIG.evaluation),
+        settings=SAMPLING,
+        threshold=CONFIG.evaluation.threshold,
+        prevalence=CONFIG.evaluation.prevalence,
         parts=PARTS,
         code=code("evaluate"),
     script:
@@ -30,15 +42,37 @@ rule curves:
     input:
         metrics="<results>/evaluation/{experiment}/metrics.csv",
         curves="<results>/evaluation/{experiment}/curves.parquet",
+        operating_points="<results>/evaluation/{experiment}/operating_points.csv",
+        calibration="<results>/evaluation/{experiment}/calibration.csv",
+        reliability="<results>/evaluation/{experiment}/reliability.csv",
+        subgroups="<results>/evaluation/{experiment}/subgroups.csv",
         history="<results>/models/{experiment}/history.csv",
         facts="<results>/models/{experiment}/model.json",
     output:
         roc=figure("<results>/evaluation/{experiment}/roc.svg", "Curves", "ROC"),
         roc_png="<results>/evaluation/{experiment}/roc.png",
-        pr=figure("<results>/evaluation/{experiment}/precision_recall.svg", "Curves", "precision and recall"),
-        pr_png="<results>/evaluation/{experiment}/precision_recall.png",
+        roc_scan=figure("<results>/evaluation/{experiment}/roc_scan.svg", "Curves", "ROC of scans"),
+        roc_scan_png="<results>/evaluation/{experiment}/roc_scan.png",
+        precision_recall=figure(
+            "<results>/evaluation/{experiment}/precision_recall.svg", "Curves", "precision and recall"
+        ),
+        precision_recall_png="<results>/evaluation/{experiment}/precision_recall.png",
+        precision_recall_scan=figure(
+            "<results>/evaluation/{experiment}/precision_recall_scan.svg", "Curves", "precision and recall of scans"
+        ),
+        precision_recall_scan_png="<results>/evaluation/{experiment}/precision_recall_scan.png",
         history=figure("<results>/evaluation/{experiment}/history.svg", "Training", "loss and ROC AUC by epoch"),
         history_png="<results>/evaluation/{experiment}/history.png",
+        calibration=figure("<results>/evaluation/{experiment}/calibration.svg", "Calibration", "reliability"),
+        calibration_png="<results>/evaluation/{experiment}/calibration.png",
+        operating_points=figure(
+            "<results>/evaluation/{experiment}/operating_points.svg", "Operating points", "rates at each threshold"
+        ),
+        operating_points_png="<results>/evaluation/{experiment}/operating_points.png",
+        confusion=figure("<results>/evaluation/{experiment}/confusion.svg", "Operating points", "confusion matrices"),
+        confusion_png="<results>/evaluation/{experiment}/confusion.png",
+        subgroups=figure("<results>/evaluation/{experiment}/subgroups.svg", "Subgroups", "ROC AUC by subgroup"),
+        subgroups_png="<results>/evaluation/{experiment}/subgroups.png",
     log:
         "<logs>/curves/{experiment}.log",
     benchmark:
@@ -51,6 +85,38 @@ rule curves:
         code=code("curves"),
     script:
         "../scripts/curves.py"
+
+
+rule pairs:
+    input:
+        cohort="<results>/data/cohort.parquet",
+        predictions=expand("<results>/predictions/{experiment}/test.parquet", experiment=PAIRED),
+        operating_points=expand("<results>/evaluation/{experiment}/operating_points.csv", experiment=PAIRED),
+    output:
+        pairs=report(
+            "<results>/comparison/pairs.csv",
+            caption="../report/pairs.rst",
+            category="Comparison",
+            labels={"table": "differences and their tests"},
+        ),
+        svg=figure("<results>/comparison/differences.svg", "Comparison", "paired differences"),
+        png="<results>/comparison/differences.png",
+    log:
+        "<logs>/pairs.log",
+    benchmark:
+        "<benchmarks>/pairs.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        experiments=PAIRED,
+        settings=SAMPLING,
+        synthetic=SYNTHETIC,
+        code=code("pairs"),
+    script:
+        "../scripts/pairs.py"
 
 
 rule compare:

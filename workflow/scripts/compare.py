@@ -8,6 +8,7 @@ members, synthetic = snakemake.params.members, snakemake.params.synthetic
 names = [name for each in members.values() for name in each]
 frames = {name: pd.read_csv(path) for name, path in zip(names, snakemake.input.metrics, strict=True)}
 facts = {name: read_json(path) for name, path in zip(names, snakemake.input.facts, strict=True)}
+frames = {name: frame[frame["unit"] == "slice"] for name, frame in frames.items()}  # the table is the paper's
 metrics = {name: comparison.over_seeds([frames[each] for each in trained]) for name, trained in members.items()}
 test = pd.read_csv(snakemake.input.counts).query("part == 'test'").iloc[0]
 

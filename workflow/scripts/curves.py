@@ -4,11 +4,23 @@ from ich import figures, jobs
 from ich.files import read_json, read_parquet
 
 jobs.start(snakemake.log[0])
-curves = read_parquet(snakemake.input.curves)
-metrics = pd.read_csv(snakemake.input.metrics)
+inputs, outputs = snakemake.input, snakemake.output
+curves = read_parquet(inputs.curves)
+metrics, points, measured, reliability, table = (
+    pd.read_csv(inputs[name]) for name in ("metrics", "operating_points", "calibration", "reliability", "subgroups")
+)
 mark = {"title": snakemake.wildcards.experiment, "synthetic": snakemake.params.synthetic}
-figures.save(figures.roc(curves, metrics, **mark), snakemake.output.roc, snakemake.output.roc_png)
-figures.save(figures.precision_recall(curves, metrics, **mark), snakemake.output.pr, snakemake.output.pr_png)
-kept = read_json(snakemake.input.facts)["best_epoch"]
-history = figures.history(pd.read_csv(snakemake.input.history), kept, **mark)
-figures.save(history, snakemake.output.history, snakemake.output.history_png)
+kept = read_json(inputs.facts)["best_epoch"]
+drawn = {
+    "roc": figures.roc(curves, metrics, **mark),
+    "roc_scan": figures.roc(curves, metrics, unit="scan", **mark),
+    "precision_recall": figures.precision_recall(curves, metrics, **mark),
+    "precision_recall_scan": figures.precision_recall(curves, metrics, unit="scan", **mark),
+    "history": figures.history(pd.read_csv(inputs.history), kept, **mark),
+    "calibration": figures.calibration(reliability, measured, **mark),
+    "operating_points": figures.operating_points(points, **mark),
+    "confusion": figures.confusion(points, **mark),
+    "subgroups": figures.subgroups(table, **mark),
+}
+for name, figure in drawn.items():
+    figures.save(figure, outputs[name], outputs[f"{name}_png"])

@@ -1,14 +1,27 @@
 from ich import jobs
 from ich.cache import Cache
+from ich.calibration import calibration
 from ich.evaluation import CURVES_SCHEMA, evaluate
 from ich.files import read_parquet, write_csv, write_parquet
+from ich.operating import operating_points
+from ich.subgroups import HEADERS, subgroups
+from ich.units import samples
 
 jobs.start(snakemake.log[0])
-metrics, curves = evaluate(
+params, rule = snakemake.params, {"threshold": snakemake.params.threshold}
+judged = samples(
     read_parquet(snakemake.input.cohort),
-    {part: read_parquet(path) for part, path in zip(snakemake.params.parts, snakemake.input.predictions, strict=True)},
+    {part: read_parquet(path) for part, path in zip(params.parts, snakemake.input.predictions, strict=True)},
     quarantined=Cache(snakemake.input.images).failed,
-    **snakemake.params.settings,
+    **params.settings,
 )
+metrics, curves = evaluate(judged, **rule)
 write_csv(metrics, snakemake.output.metrics)
 write_parquet(curves, snakemake.output.curves, CURVES_SCHEMA)
+points = operating_points(judged, **rule, prevalence=params.prevalence)
+write_csv(points, snakemake.output.operating_points)
+measured, reliability = calibration(judged)
+write_csv(measured, snakemake.output.calibration)
+write_csv(reliability, snakemake.output.reliability)
+headers = read_parquet(snakemake.input.slices)[HEADERS]
+write_csv(subgroups(judged, headers, **rule), snakemake.output.subgroups)

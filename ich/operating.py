@@ -1,0 +1,129 @@
+"""Operating points: thresholds fixed on validation, and what calling at them is worth."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ich import statistics
+from ich.evaluation import no_label, no_threshold, thresholds
+from ich.labels import CLASSES
+from ich.units import Sample, Samples
+
+OPERATING_COLUMNS = [
+    "part", "unit", "class", "rule", "threshold", "measure", "prevalence", "value", "lower", "upper",
+    "wilson_lower", "wilson_upper", "n", "positive", "reason",
+]  # fmt: skip
+COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
+MEASURES = ("sensitivity", "specificity", "ppv", "npv", "ppv_stated", "npv_stated")
+RULES = ("decision", "youden", "sensitivity_95", "specificity_95")
+
+
+def operating_points(samples: Samples, *, threshold: str | float, prevalence: float) -> pd.DataFrame:
+    """Count what is called rightly and wrongly at each operating point.
+
+    Parameters
+    ----------
+    samples : mapping of (part, unit) to Sample
+        As from `units.samples`, the part `validation` among them.
+    threshold : {"accuracy", "youden"} or float
+        The rule of the operating point `decision`, which is that of the accuracy in metrics.csv.
+    prevalence : float
+        At which `ppv_stated` and `npv_stated` hold, by Bayes' rule from sensitivity and specificity.
+
+    Returns
+    -------
+    DataFrame
+        `OPERATING_COLUMNS`, a row for each part, unit, class, rule of `RULES` and measure: those of `COUNTS` (no
+        interval) and of `MEASURES`. Intervals are from the bootstrap by patient and take the threshold as given;
+        Wilson's stand beside them for shares of units no two of which are of one patient. prevalence is the one that a
+        predictive value holds at.
+    """
+    frames = []
+    for (part, unit), sample in samples.items():
+        for rule in RULES:
+            cuts = thresholds(samples, unit, threshold if rule == "decision" else rule)
+            frames.append(pd.DataFrame(_rows(sample, cuts, prevalence)).assign(part=part, unit=unit, rule=rule))
+    return pd.concat(frames, ignore_index=True).reindex(columns=OPERATING_COLUMNS)
+
+
+def called(sample: Sample, cuts: np.ndarray) -> np.ndarray:
+    """Say of each unit and class into which of `COUNTS` it falls, bool [count, unit, class]."""
+    calls, positive = sample.probabilities >= cuts, sample.labels == 1
+    return np.stack([calls & positive, calls & ~positive, ~calls & positive, ~calls & ~positive])
+
+
+def counted(sample: Sample, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Count units in each of `COUNTS` [count, class], and in each replicate [replicate, count, class]."""
+    cells = called(sample, cuts)
+    return cells.sum(axis=1), sample.sums(np.concatenate([*cells], axis=1)).reshape(-1, len(COUNTS), len(CLASSES))
+
+
+def measures(counts: np.ndarray, prevalence: float) -> dict[str, np.ndarray]:
+    """Give the measures of `MEASURES` from counts [..., count, class]; NaN where nothing is there to divide by."""
+    hits, alarms, misses, rests = np.moveaxis(np.asarray(counts, dtype=np.float64), -2, 0)
+    sensitivity, specificity = (
+        statistics.ratio(hits, hits + misses),
+        statistics.ratio(rests, rests + alarms),
+    )
+    found, spared = sensitivity * prevalence, specificity * (1 - prevalence)
+    return {
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "ppv": statistics.ratio(hits, hits + alarms),
+        "npv": statistics.ratio(rests, rests + misses),
+        "ppv_stated": statistics.ratio(found, found + (1 - specificity) * (1 - prevalence)),
+        "npv_stated": statistics.ratio(spared, spared + (1 - sensitivity) * prevalence),
+    }
+
+
+# Of which counts a share is, and what is missing where it has no value.
+_SHARES = {
+    "sensitivity": ("true_positive", "false_negative"),
+    "specificity": ("true_negative", "false_positive"),
+    "ppv": ("true_positive", "false_positive"),
+    "npv": ("true_negative", "false_negative"),
+}
+
+
+def _rows(sample: Sample, cuts: np.ndarray, prevalence: float) -> Iterator[dict[str, Any]]:
+    cells = called(sample, cuts)
+    counts, drawn = counted(sample, cuts)
+    values, replicates = measures(counts, prevalence), measures(drawn, prevalence)
+    for number, name in enumerate(CLASSES):
+        positive = int(sample.labels[:, number].sum())
+        known = {"class": name, "threshold": cuts[number], "n": len(sample), "positive": positive}
+        missing = np.isnan(cuts[number])
+        for place, count in enumerate(COUNTS):
+            value = np.nan if missing else float(counts[place, number])
+            yield known | {"measure": count} | sample.estimate(value, reason=no_threshold(sample.unit))
+        for measure in MEASURES:
+            value = np.nan if missing else float(values[measure][number])
+            reason = no_threshold(sample.unit) if missing else _reason(sample, measure, number)
+            row = sample.estimate(value, replicates[measure][:, number], reason)
+            if measure.endswith("_stated"):
+                row["prevalence"] = prevalence
+            elif measure in ("ppv", "npv"):
+                row["prevalence"] = positive / len(sample)
+            if measure in _SHARES and not missing:
+                share = [COUNTS.index(each) for each in _SHARES[measure]]
+                row |= _wilson(sample, *cells[share, :, number])
+            yield known | {"measure": measure} | row
+
+
+def _reason(sample: Sample, measure: str, number: int) -> str:
+    """Say why a measure has no value, should it have none."""
+    lacks_label = 0 < sample.labels[:, number].sum() < len(sample)
+    if measure in ("ppv", "npv") or lacks_label:
+        return f"no {sample.unit} is called {'positive' if measure.startswith('ppv') else 'negative'}"
+    return no_label(sample, number)
+
+
+def _wilson(sample: Sample, right: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
+    """Give Wilson's interval of the share of some units that are right, if they are all of different patients."""
+    owners = sample.patients[right | wrong]
+    if len(np.unique(owners)) < len(owners):
+        return {}
+    lower, upper = statistics.wilson_interval(int(right.sum()), len(owners), sample.confidence)
+    return {"wilson_lower": lower, "wilson_upper": upper}
