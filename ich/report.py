@@ -4,7 +4,7 @@ import base64
 import math
 import mimetypes
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ich import paper
+from ich import grids, paper
+from ich.checklist import SOURCES, checklist
 from ich.comparison import duration, letters, number
+from ich.grids import Grid
 from ich.labels import CLASSES
 
 _HERE = Path(__file__).parent
@@ -73,6 +75,24 @@ class Picture:
         return f"data:{kind};base64,{base64.b64encode(Path(self.path).read_bytes()).decode()}"
 
 
+_SECTIONS = {
+    "comparison": "Comparison",
+    "classes": "Results by class",
+    "scans": "Results by scan",
+    "differences": "Differences",
+    "cohort": "Cohort",
+    "curves": "Curves",
+    "operating-points": "Operating points",
+    "calibration": "Calibration",
+    "subgroups": "Subgroups",
+    "training": "Training",
+    "search": "Search",
+    "environment": "Environment",
+    "resources": "Time and memory",
+    "configuration": "Configuration",
+    "use": "Limits and intended use",
+    "checklists": "Checklists",
+}
 _TITLES = {
     "montage": "Slices as the models see them",
     "label_counts": "Labels",
@@ -82,6 +102,13 @@ _TITLES = {
     "precision_recall": "Precision-recall curves",
     "history": "Loss and ROC AUC by epoch",
     "search": "ROC AUC on validation by point",
+    "roc_scan": "ROC curves of scans",
+    "precision_recall_scan": "Precision-recall curves of scans",
+    "operating_points": "Rates at each threshold",
+    "confusion": "Confusion matrices",
+    "calibration": "Reliability",
+    "subgroups": "ROC AUC by subgroup",
+    "differences": "Paired differences",
 }
 
 
@@ -136,10 +163,13 @@ def render(
     flow: Mapping[str, Any],
     quarantine: pd.DataFrame,
     models: Mapping[str, Mapping[str, Any]],
+    evaluations: Mapping[str, Mapping[str, pd.DataFrame]],
+    pairs: pd.DataFrame,
     sections: Mapping[str, Sequence[Picture]],
     searches: Mapping[str, tuple[pd.DataFrame, Picture]],
     resources: pd.DataFrame,
     configuration: Mapping[str, Any],
+    commit: str | None,
     synthetic: bool,
 ) -> str:
     """Write the page.
@@ -160,14 +190,21 @@ def render(
         data/quarantine.csv; only its counts reach the page, for a file's name may hold a patient's.
     models : mapping of experiment to mapping
         model.json of each.
+    evaluations : mapping of experiment to mapping of name to DataFrame
+        metrics.csv, operating_points.csv, calibration.csv and subgroups.csv of each, by their names without suffix.
+    pairs : DataFrame
+        comparison/pairs.csv.
     sections : mapping
-        The figures of the sections `cohort`, `results` and `training`.
+        The figures of the sections `cohort`, `results`, `differences`, `operating-points`, `calibration`, `subgroups`
+        and `training`.
     searches : mapping of experiment to DataFrame and picture
         As from `search.table`, and its figure.
     resources : DataFrame
         As from `resources.resources`.
     configuration : mapping
         The whole configuration.
+    commit : str or None
+        As of `provenance.commit`.
     synthetic : bool
         Say on top that the data is synthetic.
 
@@ -181,6 +218,7 @@ def render(
     )
     environment.filters["count"] = "{:,}".format
     slices = int(classes["n"].iloc[0])
+    absent = {name for name, content in (("search", searches), ("differences", len(pairs))) if not content}
     return environment.get_template("report.html").render(
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
         script=Markup((_HERE / "report.js").read_text(encoding="utf-8")),
@@ -201,6 +239,18 @@ def render(
         experiments=list(models),
         training=[*_training(models)],
         environment=[*_environment(models)],
+        grids={
+            "scans": grids.scans({name: tables["metrics"] for name, tables in evaluations.items()}),
+            "differences": [*grids.differences(pairs)],
+            "operating-points": _each(evaluations, "operating_points", grids.operating_points),
+            "calibration": _each(evaluations, "calibration", grids.calibration),
+            "subgroups": _each(evaluations, "subgroups", grids.subgroups),
+        },
+        scan_rule=configuration["evaluation"]["scan"],
+        prevalence=f"{configuration['evaluation']['prevalence']:g}",
+        commit=commit,
+        titles={name: title for name, title in _SECTIONS.items() if name not in absent},
+        checklists=[*_checklists()],
         sections=sections,
         searches={name: ([*_points(table)], picture) for name, (table, picture) in searches.items()},
         resources=[*_resources(resources)],
@@ -312,6 +362,24 @@ def _resources(table: pd.DataFrame) -> Iterator[list[str]]:
         processors = "–" if math.isnan(row["cpu_hours"]) else duration(row["cpu_hours"] * 3600)
         memory = "–" if math.isnan(row["peak_memory_mb"]) else f"{row['peak_memory_mb']:,.0f} MB"
         yield [row["rule"], f"{row['jobs']:,.0f}", *times, processors, memory]
+
+
+def _each(
+    evaluations: Mapping[str, Mapping[str, pd.DataFrame]], table: str, show: Callable[[pd.DataFrame], Iterator[Grid]]
+) -> dict[str, list[Grid]]:
+    """Give the tables of each experiment."""
+    return {name: [*show(tables[table])] for name, tables in evaluations.items()}
+
+
+def _checklists() -> Iterator[dict[str, Any]]:
+    """Give the items of each guideline."""
+    for guideline, rows in checklist().groupby("guideline", sort=False):
+        yield {
+            "guideline": guideline,
+            "source": SOURCES[str(guideline)],
+            "answered": int((rows["place"] != "").sum()),
+            "rows": rows.to_dict("records"),
+        }
 
 
 def _windows(windows: Sequence[Mapping[str, Any]]) -> str:

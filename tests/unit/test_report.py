@@ -100,6 +100,7 @@ def inputs(folder, experiments, synthetic=True, frame=None):
         "searches": {"one": (points, Picture(folder / "search/one/search.svg", "Points of one", "A third."))},
         "resources": results.resources(),
         "configuration": {"evaluation": {"confidence": 0.95}, "data": {"root": "<root>"}},
+        "commit": None,
         "synthetic": synthetic,
     }
 

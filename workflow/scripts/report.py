@@ -4,6 +4,7 @@ import pandas as pd
 
 from ich import jobs
 from ich.files import read_json, write_text
+from ich.provenance import commit
 from ich.report import picture, render
 
 jobs.start(snakemake.log[0])
@@ -16,8 +17,14 @@ page = render(
     flow=read_json(snakemake.input.flow),
     quarantine=pd.read_csv(snakemake.input.quarantine, keep_default_na=False),
     models=dict(zip(snakemake.params.experiments, map(read_json, snakemake.input.facts), strict=True)),
+    evaluations={
+        name: {table: pd.read_csv(Path(folder, f"{table}.csv")) for table in snakemake.params.tables}
+        for name, folder in snakemake.params.evaluations.items()
+    },
+    pairs=pd.read_csv(snakemake.input.pairs),
     sections={
-        name: [picture(path, captions) for path in snakemake.input[name]] for name in ("cohort", "results", "training")
+        name: [picture(path, captions) for path in snakemake.input[name.replace("-", "_")]]
+        for name in snakemake.params.sections
     },
     searches={
         name: (pd.read_csv(points), picture(figure, captions))
@@ -27,6 +34,7 @@ page = render(
     },
     resources=pd.read_csv(snakemake.input.resources),
     configuration=snakemake.params.configuration,
+    commit=commit(snakemake.scriptdir),
     synthetic=snakemake.params.synthetic,
 )
 write_text(page, snakemake.output[0])
