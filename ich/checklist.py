@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 SOURCES = {
-    "CLAIM 2024": "https://doi.org/10.1148/ryai.240300",
-    "TRIPOD+AI": "https://doi.org/10.1136/bmj-2023-078378",
+    "CLAIM 2024": "doi:10.1148/ryai.240300",
+    "TRIPOD+AI": "doi:10.1136/bmj-2023-078378",
 }
 
 

@@ -69,9 +69,7 @@ class Grid:
     reasons: dict[str, str]
 
 
-def grid(
-    table: pd.DataFrame, caption: str, names: Sequence[str], of: str, columns: Mapping[str, str]
-) -> Grid:
+def grid(table: pd.DataFrame, caption: str, names: Sequence[str], of: str, columns: Mapping[str, str]) -> Grid:
     """Spread a long table.
 
     Parameters
@@ -205,6 +203,8 @@ def differences(table: pd.DataFrame) -> Iterator[tuple[str, list[Grid]]]:
     table : DataFrame
         comparison/pairs.csv.
     """
+    if table.empty:
+        return
     tests = table.assign(value=table["p_holm"].fillna(table["p"]), lower=math.nan, upper=math.nan, reason="")
     tests["metric"] += " p"
     both = pd.concat([table, tests], ignore_index=True)

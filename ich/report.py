@@ -195,8 +195,8 @@ def render(
     pairs : DataFrame
         comparison/pairs.csv.
     sections : mapping
-        The figures of the sections `cohort`, `results`, `differences`, `operating-points`, `calibration`, `subgroups`
-        and `training`.
+        The figures of the sections `cohort`, `results`, `scans`, `differences`, `operating_points`, `calibration`,
+        `subgroups` and `training`.
     searches : mapping of experiment to DataFrame and picture
         As from `search.table`, and its figure.
     resources : DataFrame

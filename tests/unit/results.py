@@ -7,10 +7,14 @@ import numpy as np
 import pandas as pd
 
 from ich import search
+from ich.calibration import calibration
 from ich.evaluation import evaluate
 from ich.labels import CLASSES
+from ich.operating import operating_points
+from ich.pairs import pairs as compared
 from ich.resources import COLUMNS
 from ich.search import MEASURES
+from ich.subgroups import subgroups
 from ich.units import PROBABILITIES, samples
 
 
@@ -48,6 +52,38 @@ def evaluated(skill=1.5, seed=1, frame=None):
     """Metrics and curves of such predictions, slice by slice."""
     tables = evaluate(judged(skill, seed, frame), threshold="accuracy")
     return tuple(table[table["unit"] == "slice"].reset_index(drop=True) for table in tables)
+
+
+def manifest(frame=None):
+    """The manifest of a cohort's slices, as far as subgroups read it."""
+    frame = cohort() if frame is None else frame
+    number = np.arange(len(frame))
+    facts = {"bits_stored": 12 + 4 * (number % 2), "pixel_representation": number % 2, "tilt": number % 20, "gap": 5.0}
+    return frame[["image_id", "patient_id", "series_instance_uid", "index"]].assign(**facts)
+
+
+def evaluations(frame=None):
+    """Every table of an evaluation, by name."""
+    judgements = judged(frame=frame)
+    measured, _ = calibration(judgements)
+    return {
+        "metrics": evaluate(judgements, threshold="accuracy")[0],
+        "operating_points": operating_points(judgements, threshold="accuracy", prevalence=0.1),
+        "calibration": measured,
+        "subgroups": subgroups(judgements, manifest(frame), threshold="accuracy"),
+    }
+
+
+def pairs(experiments, frame=None):
+    """Differences of each two experiments with predictions of their own."""
+    frame = cohort() if frame is None else frame
+    by_name = {name: predicted(1.5, number, frame) for number, name in enumerate(experiments)}
+    sampling = {"scan": "maximum", "replicates": 50, "confidence": 0.95, "seed": 1}
+    points = {
+        name: operating_points(samples(frame, each, **sampling), threshold="accuracy", prevalence=0.1)
+        for name, each in by_name.items()
+    }
+    return compared(frame, {name: each["test"] for name, each in by_name.items()}, points, **sampling)
 
 
 def facts(seconds=75.0):

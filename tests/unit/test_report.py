@@ -3,17 +3,20 @@
 import html
 import html.parser
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
 from ich import comparison, figures, paper
+from ich.checklist import checklist
 from ich.cohort import counts
 from ich.labels import CLASSES
 from ich.report import Picture, picture, render
 from tests.unit import results
 
+ROOT = Path(__file__).parents[2]
 HOSTILE = "<script>alert(\"x\")</script> & 'y' {{ 7 * 7 }}"
 
 
@@ -92,14 +95,24 @@ def inputs(folder, experiments, synthetic=True, frame=None):
             columns=["image_id", "location", "stage", "reason"],
         ),
         "models": facts,
+        "evaluations": dict.fromkeys(experiments, results.evaluations(frame=frame)),
+        "pairs": results.pairs(experiments, frame=frame),
         "sections": {
             "cohort": [],
             "results": [Picture(folder / "evaluation/one/roc.svg", "ROC of one", "A <caption>.")],
+            "scans": [],
+            "differences": [],
+            "operating_points": [],
+            "calibration": [],
+            "subgroups": [],
             "training": [Picture(folder / "history.png", "History of one", "Another.")],
         },
         "searches": {"one": (points, Picture(folder / "search/one/search.svg", "Points of one", "A third."))},
         "resources": results.resources(),
-        "configuration": {"evaluation": {"confidence": 0.95}, "data": {"root": "<root>"}},
+        "configuration": {
+            "evaluation": {"confidence": 0.95, "prevalence": 0.1, "scan": "maximum"},
+            "data": {"root": "<root>"},
+        },
         "commit": None,
         "synthetic": synthetic,
     }
@@ -129,8 +142,8 @@ def test_the_page_needs_no_other_file_and_no_network(page):
 def test_the_order_of_the_sections_is_that_of_the_navigation(page):
     sections = [each["id"] for each in Page(page).all("section")]
     links = [each["href"][1:] for each in Page(page).all("a") if each["href"][1:] in sections]
-    assert sections == links
-    assert sections[:3] == ["comparison", "classes", "cohort"]
+    assert sections == links[: len(sections)]
+    assert sections[:5] == ["comparison", "classes", "scans", "differences", "cohort"]
     assert page.index("<table") > page.index('<section id="comparison"')
 
 
@@ -287,6 +300,26 @@ def test_synthetic_data_is_said_on_top_and_real_data_is_not_called_so(given, pag
     assert "ynthetic" not in render(**given | {"synthetic": False})
 
 
+def test_every_item_of_the_checklists_is_answered_at_a_place_that_exists_or_said_not_to_be(page):
+    sections = {each["id"] for each in Page(page).all("section")} | {"top"}
+    for guideline, items, last in (("CLAIM 2024", 44, "44"), ("TRIPOD+AI", 52, "27c")):
+        rows = checklist().query("guideline == @guideline")
+        assert (len(rows), rows["item"].iloc[-1]) == (items, last)
+        assert f"{guideline}: {(rows['place'] != '').sum()} of {items} items answered" in page
+    for place in filter(None, checklist()["place"]):
+        assert place[5:] in sections if place.startswith("page#") else (ROOT / place).is_file(), place
+    assert page.count("<em>not answered</em>") == (checklist()["place"] == "").sum()
+
+
+def test_the_commit_is_named(given):
+    assert "0123abcd-dirty" in render(**given | {"commit": "0123abcd-dirty"})
+
+
+def test_one_experiment_has_no_differences(given):
+    text = render(**given | {"pairs": given["pairs"].iloc[:0]})
+    assert 'id="differences"' not in text and 'href="#differences"' not in text
+
+
 def test_the_use_is_limited(page):
     assert page.count("Research only, not for diagnosis.") >= 3
     assert "medical device" in page
@@ -311,7 +344,7 @@ def test_without_a_search_there_is_no_such_section(given):
 
 
 def test_resources_by_rule_and_in_all(page):
-    assert cells(page, "Resources") == [
+    assert cells(page, "Time and memory") == [
         ["rule", "jobs", "time of all jobs", "of the longest", "of processors", "peak memory"],
         ["train", "2", "3 h 30 min", "2 h 00 min", "20 h 15 min", "5,120 MB"],
         ["compare", "1", "1.8 s", "1.8 s", "–", "–"],  # over before it was looked at

@@ -112,3 +112,8 @@ def figure(path, category, name):
         category=category,
         labels={"figure": name, **by_name},
     )
+
+
+def evaluation_figures(names):
+    """Figures of each experiment for the page."""
+    return expand("<results>/evaluation/{experiment}/{name}.svg", experiment=CONFIG.experiments, name=names)

@@ -94,15 +94,19 @@ rule report:
         search=expand("<results>/search/{search}/{name}", search=SEARCHES, name=["points.csv", "search.svg"]),
         facts=expand("<results>/models/{experiment}/model.json", experiment=CONFIG.experiments),
         cohort=expand("<results>/data/figures/{name}", name=["montage.png", "label_counts.svg", "prevalence.svg"]),
-        results=[
-            "<results>/comparison/metrics.svg",
-            *expand(
-                "<results>/evaluation/{experiment}/{name}.svg",
-                experiment=CONFIG.experiments,
-                name=["roc", "precision_recall"],
-            ),
-        ],
-        training=expand("<results>/evaluation/{experiment}/history.svg", experiment=CONFIG.experiments),
+        evaluations=expand(
+            "<results>/evaluation/{experiment}/{table}.csv",
+            experiment=CONFIG.experiments,
+            table=["metrics", "operating_points", "calibration", "subgroups"],
+        ),
+        pairs="<results>/comparison/pairs.csv",
+        results=["<results>/comparison/metrics.svg", *evaluation_figures(["roc", "precision_recall"])],
+        scans=evaluation_figures(["roc_scan", "precision_recall_scan"]),
+        differences=["<results>/comparison/differences.svg"],
+        operating_points=evaluation_figures(["operating_points", "confusion"]),
+        calibration=evaluation_figures(["calibration"]),
+        subgroups=evaluation_figures(["subgroups"]),
+        training=evaluation_figures(["history"]),
     output:
         "<results>/report/index.html",
     log:
@@ -115,6 +119,16 @@ rule report:
     params:
         experiments=list(CONFIG.experiments),
         searches=list(SEARCHES),
+        sections=[
+            "cohort",
+            "results",
+            "scans",
+            "differences",
+            "operating_points",
+            "calibration",
+            "subgroups",
+            "training",
+        ],
         configuration=canonical(CONFIG),
         synthetic=SYNTHETIC,
         code=code("report"),
@@ -133,6 +147,8 @@ rule crate:
             *expand(rules.evaluate.output, experiment=CONFIG.experiments),
             *expand(rules.curves.output, experiment=CONFIG.experiments),
             *rules.compare.output,
+            *rules.pairs.output,
+            *expand(rules.search_choose.output, search=SEARCHES),
             *rules.report.output,
         ],
     output:

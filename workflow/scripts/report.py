@@ -9,6 +9,9 @@ from ich.report import picture, render
 
 jobs.start(snakemake.log[0])
 captions = Path(snakemake.scriptdir, "../report")
+evaluations = {name: {} for name in snakemake.params.experiments}
+for path in map(Path, snakemake.input.evaluations):
+    evaluations[path.parent.name][path.stem] = pd.read_csv(path)
 page = render(
     comparison=Path(snakemake.input.table).read_text(encoding="utf-8"),
     verdict=Path(snakemake.input.verdict).read_text(encoding="utf-8").strip(),
@@ -17,15 +20,9 @@ page = render(
     flow=read_json(snakemake.input.flow),
     quarantine=pd.read_csv(snakemake.input.quarantine, keep_default_na=False),
     models=dict(zip(snakemake.params.experiments, map(read_json, snakemake.input.facts), strict=True)),
-    evaluations={
-        name: {table: pd.read_csv(Path(folder, f"{table}.csv")) for table in snakemake.params.tables}
-        for name, folder in snakemake.params.evaluations.items()
-    },
+    evaluations=evaluations,
     pairs=pd.read_csv(snakemake.input.pairs),
-    sections={
-        name: [picture(path, captions) for path in snakemake.input[name.replace("-", "_")]]
-        for name in snakemake.params.sections
-    },
+    sections={name: [picture(path, captions) for path in snakemake.input[name]] for name in snakemake.params.sections},
     searches={
         name: (pd.read_csv(points), picture(figure, captions))
         for name, points, figure in zip(
