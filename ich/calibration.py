@@ -287,7 +287,7 @@ def recalibration(odds: np.ndarray, positive: np.ndarray, negative: np.ndarray) 
 def _newton(odds: np.ndarray, positive: np.ndarray, total: np.ndarray, *, free: bool) -> np.ndarray:
     """Give the slope of each replicate if it is free, and otherwise the intercept at slope 1."""
     count = total.shape[1]
-    middle = odds @ total / total.sum(axis=0) if free else np.zeros(count)
+    middle = (odds[:, None] * total).sum(axis=0) / total.sum(axis=0) if free else np.zeros(count)
     level = logit(positive.sum(axis=0) / total.sum(axis=0)) if free else np.zeros(count)
     slope = np.zeros(count) if free else np.ones(count)
     ends = np.array([odds.min(), odds.max()])[:, None]

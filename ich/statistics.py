@@ -118,7 +118,9 @@ def ranking_metrics(
         return cell_counts(cut[chosen], patients[chosen], (len(cuts), weights.shape[1]))
 
     hits_at, ties_at, alarms_at = count(positive), count(~positive & tied), count(~positive)
-    totals = np.stack([np.bincount(patients[each], minlength=weights.shape[1]) for each in (positive, ~positive)])
+    totals = sparse.csr_array(
+        np.stack([np.bincount(patients[each], minlength=weights.shape[1]) for each in (positive, ~positive)])
+    )
     results = {name: np.full(len(weights), np.nan) for name in RANKING}
     step = max(1, CELLS // max(1, len(cuts)))
     for start in range(0, len(weights), step):
