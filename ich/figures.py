@@ -428,11 +428,11 @@ _SCALINGS = {  # what each method of calibration is called, and how it is drawn
     "none": ("as predicted", {"color": INK, "marker": "o", "markersize": 4, "linewidth": 1.3}),
     "temperature": (
         "temperature",
-        {"color": "#0072B2", "marker": "s", "markersize": 2.5, "linewidth": 1.3, "linestyle": "--"},
+        {"color": "#AA4499", "marker": "s", "markersize": 2.5, "linewidth": 1.3, "linestyle": "--"},
     ),
     "isotonic": (
         "isotonic",
-        {"color": "#D55E00", "marker": "^", "markersize": 2.5, "linewidth": 1.3, "linestyle": ":"},
+        {"color": "#999933", "marker": "^", "markersize": 2.5, "linewidth": 1.3, "linestyle": ":"},
     ),
 }
 
