@@ -121,7 +121,8 @@ def main() -> str:
         Row("peak memory of all this", [most], most=4096, unit="MiB"),
     ]  # fmt: skip
     slices, patients = PARTS["test"]
-    return f"Made-up predictions of {slices:,} slices of {patients:,} patients; two cores at most.\n\n{table(rows)}\n\n{difference}"
+    head = f"Made-up predictions of {slices:,} slices of {patients:,} patients; two cores at most."
+    return f"{head}\n\n{table(rows)}\n\n{difference}"
 
 
 if __name__ == "__main__":
