@@ -98,6 +98,7 @@ class Lease:
     def __init__(self, folder: Path, heartbeat: float):
         self.folder, self.heartbeat = folder, heartbeat
         self.me = myself()
+        self.former: Owner | None = None  # the one before, if this process has seen it
         self.lost = False
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -128,8 +129,9 @@ class Lease:
                         sign, since = latest, time.monotonic()
                     reason = self._death(owner, time.monotonic() - since) if owner else "it has left"
                     if reason and self._take(owner):
-                        if owner or before:
-                            logging.info("taking over from %s: %s", owner or before, reason)
+                        self.former = owner or before
+                        if self.former:
+                            logging.info("taking over from %s: %s", self.former, reason)
                         break
                     if owner and owner != before:
                         logging.info("waiting for %s, which has this training in hand", owner)
@@ -177,6 +179,8 @@ class Lease:
         answer = squeue("--me", "--states=PENDING,RUNNING", "--format=%A %Z %k")
         jobs = dict(line.split(" ", 1) for line in answer.stdout.splitlines()) if answer else {}
         mine = jobs.pop(self.me.job, None)
+        if self.former:
+            jobs.pop(self.former.job, None)  # it has had its turn, and its job is about to end
         return next((f"Slurm job {number}" for number, described in jobs.items() if described == mine), "")
 
     def _beat(self) -> None:

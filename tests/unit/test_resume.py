@@ -398,3 +398,15 @@ def test_the_finished_state_is_left_to_a_queued_job_for_the_same_training(tmp_pa
         state.save({})
         state.discard()
     assert (tmp_path / "r/state.pt").exists() is kept
+
+
+def test_the_job_that_had_its_turn_is_no_reason_to_keep_the_state(tmp_path, monkeypatch):
+    squeue(tmp_path, monkeypatch, "echo '17 /here rule_train_a'; echo '18 /here rule_train_a'")
+    folder, log = tmp_path / "r", tmp_path / "log"
+    with process(hold, folder, log, False, "17") as child:
+        until(lambda: "saved" in text(log))
+        threading.Timer(0.3, os.kill, (child.pid, signal.SIGTERM)).start()
+        monkeypatch.setenv("SLURM_JOB_ID", "18")
+        with Resume(folder, "f", heartbeat=0.05) as state:
+            state.discard()
+    assert not list(folder.iterdir())
