@@ -116,13 +116,13 @@ class Lease:
         Interrupted
             It was told to.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         waiting = self.folder / f"waiting-{self.me.token}"
         owner: Owner | None = None
         sign: object = None
         since = 0.0  # when the owner's last sign of life was first seen
         try:
             while True:
+                self.folder.mkdir(parents=True, exist_ok=True)
                 with suppress(FileNotFoundError):  # an owner is just leaving
                     before, (owner, latest) = owner, self._owner()
                     if latest != sign:
@@ -164,6 +164,8 @@ class Lease:
         if self._owner()[0] == self.me and self._link(self.me, replace(self.me, token=uuid.uuid4().hex)):
             for path in self._chain():
                 path.unlink(missing_ok=True)
+            with suppress(OSError):  # unless there is anything in it
+                self.folder.rmdir()
 
     def rival(self) -> str:
         """Name a process that waits for the lease, or a Slurm job that is queued to; empty if none is known of."""
@@ -335,7 +337,7 @@ class Resume:
                 if about.get(key) != now.get(key)
             ]
             reason = ", ".join(differing) or "other data or code"
-            logging.info("%s is of another configuration (%s): starting afresh", self.path, reason)
+            logging.info("%s is of another training (%s): starting afresh", self.path, reason)
             return None
         return state
 
