@@ -18,6 +18,10 @@ pathvars:
     benchmarks=f"{CONFIG.results}/benchmarks",
 
 
+# Of use with --software-deployment-method apptainer alone; docs/cluster.md says how it is built.
+container: "envs/ich.sif"
+
+
 report: "workflow/report/workflow.rst"
 
 

@@ -1,4 +1,4 @@
-"""One run of the whole workflow on a real Slurm, with its training jobs cancelled and out of time on the way."""
+"""One run of the whole workflow on a real Slurm, with all that can happen to it on the way."""
 
 import contextlib
 import json
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from ich.config import merged
 from tests.cluster.slurm import Slurm, missing
 from tests.workflow.conftest import TINY, Project
 
-EPOCHS = {"resnet18": 20, "densenet121": 5}
+EPOCHS = {"resnet18": 12, "densenet121": 5}
 CONFIG = merged(TINY, {"experiments": {name: {"epochs": epochs} for name, epochs in EPOCHS.items()}})
 SITE = [
     *("--set-threads", "phantom=2", "train=2", "predict=2"),  # as many as the local run has: sums are then the same
@@ -35,7 +36,7 @@ class ClusterProject(Project):
         self.slurm = slurm
         profile = folder / "profiles/slurm/config.yaml"  # filled in as docs/cluster.md says
         text = re.sub(r"# (.*)my_([cg]pu)_partition", r"\1\2", profile.read_text())
-        profile.write_text(text)
+        profile.write_text(re.sub(r"# (\w+:)$", r"\1", text, flags=re.MULTILINE))
         (folder / "overlay.yaml").write_text(yaml.safe_dump(CONFIG))
 
     @contextlib.contextmanager
@@ -61,24 +62,31 @@ class ClusterProject(Project):
         path = self.folder / f".snakemake/slurm_logs/rule_train/{experiment}/{number}.log"
         return path.read_text() if path.exists() else ""
 
-    def stop_after_epoch(self, experiment: str, epoch: int, earlier: int = 0) -> str:
-        """Halt the training of a job that comes after so many earlier ones, once it has finished an epoch or more.
+    def training_jobs(self, experiment: str) -> list[str]:
+        return self.slurm.jobs(f"rule_train_wildcards_{experiment}")
+
+    def halt(self, experiment: str, earlier: int = 0) -> str:
+        """Halt the training of a job that comes after so many earlier ones, once it has finished an epoch.
 
         Returns
         -------
         str
-            The number of the job. Its training is the owner of the state and goes on by `let_go`.
+            The number of the job.
         """
-        jobs = self.slurm.wait(lambda: self.slurm.jobs(f"rule_train_wildcards_{experiment}")[earlier:], 240)
-        self.slurm.wait(lambda: f"epoch {epoch} of" in self.job_log(experiment, jobs[0]), 120)
+        job, *_ = self.slurm.wait(lambda: self.training_jobs(experiment)[earlier:], 300)
+        self.slurm.wait(lambda: re.search(r"epoch \d+ of \d+: ", self.job_log(experiment, job)), 120)
         os.kill(self.trainer(experiment), signal.SIGSTOP)
-        return jobs[0]
-
-    def trainer(self, experiment: str) -> int:
-        return json.loads((self.folder / f"results/resume/{experiment}/lease-first").read_text())["pid"]
+        return job
 
     def let_go(self, experiment: str) -> None:
         os.kill(self.trainer(experiment), signal.SIGCONT)
+
+    def state(self, experiment: str) -> Path:
+        return self.folder / "results/resume" / experiment
+
+    def trainer(self, experiment: str) -> int:
+        """The process that has the state: since each that left removed its lease, the first one's."""
+        return json.loads((self.state(experiment) / "lease-first").read_text())["pid"]
 
 
 @pytest.fixture(scope="session")
@@ -89,29 +97,51 @@ def slurm():
         yield running
 
 
-@pytest.fixture(scope="session")
-def runs(slurm, tmp_path_factory):
-    """The workflow's run on this machine alone and, at the same time, on the cluster, where trainings are disturbed.
+@dataclass(frozen=True)
+class Story:
+    """What happened to the workflow, run on this machine alone and on a cluster.
 
-    Returns
-    -------
-    local, cluster : Project
-    jobs : dict of str to list of str
-        Numbers of the training jobs.
+    Attributes
+    ----------
+    local, cluster
+        The finished projects.
+    queued, waiting : str
+        The experiment whose second job was in the queue while the first one trained, and that whose second job ran.
     """
+
+    local: Project
+    cluster: ClusterProject
+    queued: str
+    waiting: str
+
+
+@pytest.fixture(scope="session")
+def story(slurm, tmp_path_factory) -> Story:
+    """Snakemake is killed and started again while both trainings run; these are then disturbed in every other way."""
     local = Project(tmp_path_factory.mktemp("local"), CONFIG)
     cluster = ClusterProject(tmp_path_factory.mktemp("cluster"), slurm)
-    with ThreadPoolExecutor() as pool, cluster.running() as run:
+    with ThreadPoolExecutor() as pool:
         done = pool.submit(local.run)
-        first = cluster.stop_after_epoch("resnet18", 2)
-        slurm.ask("scancel", first)  # Slurm lets a process go on when it tells it to end, here and below
+        with cluster.running() as run:
+            first = {experiment: cluster.halt(experiment) for experiment in EPOCHS}
+            run.send_signal(signal.SIGKILL)
+            run.wait()
+        assert {slurm.job(number)["JobState"] for number in first.values()} == {"RUNNING"}
+        with cluster.running("--unlock") as run:
+            assert run.wait(60) == 0, cluster.said()
+        with cluster.running() as run:
+            # With a GPU left for one of them, one second job is in the queue and the other waits for the first.
+            second = {name: slurm.wait(lambda name=name: cluster.training_jobs(name)[1:])[0] for name in EPOCHS}
+            waiting = slurm.wait(lambda: [name for name in EPOCHS if list(cluster.state(name).glob("waiting-*"))])[0]
+            (queued,) = EPOCHS.keys() - {waiting}
+            assert slurm.job(second[queued])["JobState"] == "PENDING"
+            cluster.let_go(queued)
 
-        out_of_time = cluster.stop_after_epoch("densenet121", 2)
-        slurm.ask("scontrol", "update", f"jobid={out_of_time}", "EndTime=now")
-
-        warned = cluster.stop_after_epoch("resnet18", 6, earlier=1)
-        slurm.ask("scontrol", "update", f"jobid={warned}", "EndTime=now+100seconds")
-
-        assert run.wait(400) == 0, cluster.said()
+            # Slurm lets a halted process go on when it tells it to end, here and below.
+            slurm.ask("scontrol", "update", f"jobid={first[waiting]}", "EndTime=now")
+            slurm.ask("scancel", cluster.halt(waiting, earlier=1))
+            warned = cluster.halt(waiting, earlier=2)
+            slurm.ask("scontrol", "update", f"jobid={warned}", "EndTime=now+100seconds")
+            assert run.wait(400) == 0, cluster.said()
         done.result()
-    return local, cluster, {name: slurm.jobs(f"rule_train_wildcards_{name}") for name in EPOCHS}
+    return Story(local, cluster, queued, waiting)

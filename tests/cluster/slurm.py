@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 PROGRAMS = ("munged", "mungekey", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
-GPUS = 2
+GPUS = 3  # two trainings, and room for one more
 
 SLURM_CONF = """
 ClusterName=loopback

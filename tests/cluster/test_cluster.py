@@ -1,16 +1,15 @@
 """The workflow on a real Slurm: it comes back with the results of a local run, whatever is killed on the way."""
 
 import re
-import signal
 
 import pandas as pd
 import pytest
 
 from ich.files import read_json
 from tests.cluster.conftest import EPOCHS
-from tests.workflow.test_run import without_times
 
 pytestmark = pytest.mark.xdist_group("cluster")
+PARTS = ("validation", "test")
 
 
 def table(project):
@@ -19,31 +18,35 @@ def table(project):
     return rows[rows["quantity"] != "Training time"]
 
 
-def assert_same(local, cluster):
-    pd.testing.assert_frame_equal(table(cluster), table(local))
-    for experiment in EPOCHS:
-        for name in ("weights.safetensors", "history.csv"):
-            path = f"results/models/{experiment}/{name}"
-            assert (cluster.folder / path).read_bytes() == (local.folder / path).read_bytes()
-
-
 def ended_in(log):
     return int(re.search(r"told to stop. The state after batch \d+ of epoch (\d+) is saved", log)[1])
 
 
-def assert_went_on(log, epoch):
-    assert f"going on in epoch {epoch}," in log
-    assert not re.search(r"epoch 1 of \d+: ", log)
+def went_on_in(log):
+    """The epoch that a training job began with: it did not begin with the first."""
+    first, *_ = re.findall(r"epoch (\d+) of \d+: ", log)
+    assert f"going on in epoch {first}," in log
+    return int(first)
 
 
-def test_a_disturbed_run_on_the_cluster_ends_with_the_table_of_a_local_one(runs):
-    local, cluster, _ = runs
-    assert_same(local, cluster)
+def test_the_run_on_the_cluster_ends_with_the_table_of_a_local_one(story):
+    pd.testing.assert_frame_equal(table(story.cluster), table(story.local))
 
 
-def test_training_jobs_hold_a_gpu_and_others_none(runs, slurm):
-    _, _, jobs = runs
-    for number in [*jobs["resnet18"], *jobs["densenet121"], *slurm.jobs("rule_predict_wildcards_resnet18_test")]:
+@pytest.mark.parametrize("experiment", EPOCHS)
+def test_disturbed_trainings_end_with_the_same_bytes(story, experiment):
+    for name in ("weights.safetensors", "history.csv"):
+        path = f"results/models/{experiment}/{name}"
+        assert (story.cluster.folder / path).read_bytes() == (story.local.folder / path).read_bytes()
+    assert not story.cluster.state(experiment).exists()
+
+
+def test_jobs_that_train_or_predict_hold_a_gpu_and_others_none(story, slurm):
+    predicting = [f"rule_predict_wildcards_{experiment}_{part}" for experiment in EPOCHS for part in PARTS]
+    with_gpu = [job for name in predicting for job in slurm.jobs(name)]
+    with_gpu += [job for experiment in EPOCHS for job in story.cluster.training_jobs(experiment)]
+    assert len(with_gpu) == 4 + 2 + 4
+    for number in with_gpu:
         said = slurm.job(number)
         assert said["TresPerJob"] == "gres:gpu:1"
         assert said["Partition"] == "gpu"
@@ -53,62 +56,35 @@ def test_training_jobs_hold_a_gpu_and_others_none(runs, slurm):
         assert said["Partition"] == "cpu"
 
 
-def test_a_cancelled_training_goes_on_in_another_job(runs, slurm):
-    _, cluster, jobs = runs
-    first, second, _ = jobs["resnet18"]
-    assert slurm.job(first)["JobState"] == "CANCELLED"
-    epoch = ended_in(cluster.job_log("resnet18", first))
-    assert epoch >= 3
-    assert_went_on(cluster.job_log("resnet18", second), epoch)
-
-
-def test_a_training_over_its_time_limit_goes_on_in_another_job(runs, slurm):
-    _, cluster, jobs = runs
-    first, second = jobs["densenet121"]
-    assert slurm.job(first)["JobState"] == "TIMEOUT"
-    epoch = ended_in(cluster.job_log("densenet121", first))
-    assert epoch >= 3
-    assert_went_on(cluster.job_log("densenet121", second), epoch)
-    assert slurm.job(second)["JobState"] == "COMPLETED"
-
-
-def test_a_training_that_slurm_warns_ends_before_its_time_limit(runs, slurm):
-    _, cluster, jobs = runs
-    _, second, third = jobs["resnet18"]
-    assert slurm.job(second)["JobState"] == "FAILED"
-    epoch = ended_in(cluster.job_log("resnet18", second))
-    assert epoch >= 7
-    assert_went_on(cluster.job_log("resnet18", third), epoch)
-    assert read_json(cluster.folder / "results/models/resnet18/model.json")["resumed"] == 2
-
-
-def test_after_snakemake_was_killed_its_job_and_that_of_a_restart_do_not_train_twice(runs, slurm):
-    local, cluster, _ = runs
-    state = cluster.folder / "results/resume/resnet18"
-    before = slurm.jobs("rule_train_wildcards_resnet18")
-    model = cluster.folder / "results/models/resnet18"
-    trained = without_times((model / "model.json").read_bytes())
-    for name in ("weights.safetensors", "history.csv", "model.json"):
-        (model / name).unlink()
-    with cluster.running() as run:
-        orphan = cluster.stop_after_epoch("resnet18", 2, earlier=len(before))
-        run.send_signal(signal.SIGKILL)
-        run.wait()
-    assert slurm.job(orphan)["JobState"] == "RUNNING"
-    with cluster.running("--unlock") as run:
-        assert run.wait(60) == 0
-    with cluster.running() as run:
-        slurm.wait(lambda: list(state.glob("waiting-*")), 120)
-        cluster.let_go("resnet18")
-        assert run.wait(300) == 0, cluster.said()
-    *_, first, second = slurm.jobs("rule_train_wildcards_resnet18")
-    assert first == orphan
-    assert [slurm.job(number)["JobState"] for number in (first, second)] == ["COMPLETED", "COMPLETED"]
-    log = cluster.job_log("resnet18", second)
-    assert f"(Slurm job {orphan}), which has this training in hand" in log
-    assert f"going on in epoch {EPOCHS['resnet18'] + 1}," in log
-    assert "is left to it" in cluster.job_log("resnet18", first)
+def test_after_snakemake_was_killed_its_job_trains_to_the_end_and_that_of_a_restart_only_writes(story, slurm):
+    first, second = story.cluster.training_jobs(story.queued)
+    assert {slurm.job(number)["JobState"] for number in (first, second)} == {"COMPLETED"}
+    assert f"Slurm job {second} waits for this training" in story.cluster.job_log(story.queued, first)
+    log = story.cluster.job_log(story.queued, second)
+    assert f"going on in epoch {EPOCHS[story.queued] + 1}," in log
     assert not re.search(r"epoch \d+ of \d+: ", log)
-    assert_same(local, cluster)
-    assert trained | {"resumed": 1} == without_times((model / "model.json").read_bytes())
-    assert not state.exists()
+    assert read_json(story.cluster.folder / f"results/models/{story.queued}/model.json")["resumed"] == 1
+
+
+def test_a_training_over_its_time_limit_goes_on_in_the_job_that_waits(story, slurm):
+    first, second, _, _ = story.cluster.training_jobs(story.waiting)
+    assert slurm.job(first)["JobState"] == "TIMEOUT"
+    log = story.cluster.job_log(story.waiting, second)
+    assert f"(Slurm job {first}), which has this training in hand" in log
+    assert went_on_in(log) == ended_in(story.cluster.job_log(story.waiting, first)) > 1
+
+
+def test_a_cancelled_training_goes_on_in_a_retry(story, slurm):
+    _, second, third, _ = story.cluster.training_jobs(story.waiting)
+    assert slurm.job(second)["JobState"] == "CANCELLED"
+    ended = ended_in(story.cluster.job_log(story.waiting, second))
+    assert went_on_in(story.cluster.job_log(story.waiting, third)) == ended > 2
+
+
+def test_a_training_that_slurm_warns_ends_before_its_time_limit_and_goes_on_in_a_retry(story, slurm):
+    _, _, third, fourth = story.cluster.training_jobs(story.waiting)
+    assert slurm.job(third)["JobState"] == "FAILED"
+    ended = ended_in(story.cluster.job_log(story.waiting, third))
+    assert went_on_in(story.cluster.job_log(story.waiting, fourth)) == ended > 3
+    assert slurm.job(fourth)["JobState"] == "COMPLETED"
+    assert read_json(story.cluster.folder / f"results/models/{story.waiting}/model.json")["resumed"] == 3

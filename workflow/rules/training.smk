@@ -37,7 +37,7 @@ rule train:
     threads: lambda wildcards: 8 * CONFIG.experiments[wildcards.experiment].gpus
     resources:
         mem_mb=32000,
-        runtime=2880,
+        runtime=1440,
         gpu=lambda wildcards: CONFIG.experiments[wildcards.experiment].gpus,
         checkpoint_minutes=10,  # between two saved states within an epoch
         cache_copy="",  # a folder on a fast disk of the node, such as $TMPDIR: the cache is copied there
