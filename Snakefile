@@ -50,6 +50,7 @@ rule all:
         expand(rules.predict.output, experiment=CONFIG.experiments, part=PARTS),
         expand(rules.evaluate.output, experiment=CONFIG.experiments),
         expand(rules.curves.output, experiment=CONFIG.experiments),
+        expand(rules.cases.output, experiment=CONFIG.experiments),
         rules.describe.output,
         rules.montage.output,
         rules.compare.output,

@@ -286,6 +286,13 @@ class Evaluation(Section):
     replicates: int = Field(ge=0, description="Bootstrap replicates of the intervals, drawn by patient; 0 for none.")
     confidence: float = Field(gt=0, lt=1, description="Coverage of the intervals.")
     seed: Seed = Field(description="Seed of the bootstrap.")
+    cases: int = Field(ge=0, le=10, description="Cases of each class and kind of call on the page, at most.")
+
+
+class Report(Section):
+    """The page with all results."""
+
+    hash_ids: bool = Field(description="Show hashes in the place of the ids of slices.")
 
 
 class Config(Section):
@@ -304,6 +311,7 @@ class Config(Section):
     training: Training
     experiments: dict[Name, Experiment] = Field(min_length=1, description="Experiments by name.")
     evaluation: Evaluation
+    report: Report
 
     @model_validator(mode="before")
     @classmethod

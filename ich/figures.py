@@ -701,3 +701,31 @@ def differences(table: pd.DataFrame, *, synthetic: bool) -> Figure:
             axes.set_xlabel("lower is better" if metric == "log_loss" else "higher is better", fontsize=9)
     _legend_below(figure, grid[0, 0])
     return figure
+
+
+@_styled
+def along(slices: pd.DataFrame, *, title: str, synthetic: bool) -> Figure:
+    """Draw the probabilities of each class along the slices of a series, and where it is labelled.
+
+    Parameters
+    ----------
+    slices : DataFrame
+        Slices of one series: number, the six labels and probabilities.
+    title : str
+        Name of the experiment.
+    synthetic : bool
+        Mark the figure.
+    """
+    slices = slices.sort_values("number")
+    figure = _figure(8, 6.6, synthetic)
+    grid = figure.subplots(len(CLASSES), 1, sharex=True)
+    for axes, name in zip(grid, CLASSES, strict=True):
+        labelled = slices.loc[slices[name] == 1, "number"]
+        axes.bar(labelled, 1, width=1, color=COLOURS[name], alpha=0.22, label="labelled")
+        axes.plot(slices["number"], slices[f"probability_{name}"], color=COLOURS[name], marker="o", markersize=3)
+        axes.set(ylim=(0, 1), yticks=[0, 0.5, 1])
+        axes.set_title(name, fontsize=9, fontweight="normal", pad=3)
+    grid[-1].set(xlabel="slice, from the feet up; shaded: labelled")
+    grid[-1].xaxis.get_major_locator().set_params(integer=True)
+    figure.suptitle(f"Probability along a scan: {title}", x=0.01, ha="left", fontweight="bold")
+    return figure

@@ -209,6 +209,7 @@ def differences(table: pd.DataFrame) -> Iterator[tuple[str, list[Grid]]]:
     tests["metric"] += " p"
     both = pd.concat([table, tests], ignore_index=True)
     both.loc[both["method"] == "delong", "metric"] += " delong"
+    both["class"] = both["class"].replace("kaggle", "any counted twice")
     both["rule"] = both["rule"].fillna("").str.replace("_95", " 0.95")
     metrics, rates = _paired(_METRICS), _paired(_RATES)
     area = {"roc_auc delong": "ROC AUC (DeLong)", "roc_auc p delong": "p"}

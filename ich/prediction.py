@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import torch
+from torch import nn
 
 from ich.cache import Cache
 from ich.data import SliceDataset
@@ -60,12 +61,8 @@ def predict(
         The model was trained for other classes, windows, values or another size than the cache has, its weights do not
         fit or belong to another model, or a logit is not finite.
     """
-    described = description(str(facts.get("model")), cache.windows, cache.size)
-    check_description(weights, facts, described)
     device = prepare(seed=0, threads=threads)
-    network = build(described["model"], channels=len(cache.windows))
-    load_weights(network, weights, described, exact=True)
-    network.to(device).to(memory_format=torch.channels_last)
+    network = trained_network(cache, weights, facts).to(device).to(memory_format=torch.channels_last)
     dtype = number_type(facts["configuration"]["precision"], device)
     dataset = SliceDataset(cohort.sort_values(["shard", "row"]), cache)  # so that the files are read from front to back
     logits = infer(network, dataset, batch_size, readers, dtype, device, "prediction")
@@ -80,3 +77,23 @@ def predict(
     if not frame["image_id"].is_unique:
         raise AssertionError("a slice is predicted twice: the cohort has it more than once")
     return frame
+
+
+def trained_network(cache: Cache, weights: str | Path, facts: Mapping[str, Any]) -> nn.Sequential:
+    """Give a trained network, in evaluation mode.
+
+    Parameters
+    ----------
+    cache, weights, facts
+        As of `predict`.
+
+    Raises
+    ------
+    InputError
+        The model was trained for something else than the cache has, or its weights do not fit.
+    """
+    described = description(str(facts.get("model")), cache.windows, cache.size)
+    check_description(weights, facts, described)
+    network = build(described["model"], channels=len(cache.windows))
+    load_weights(network, weights, described, exact=True)
+    return network.eval()

@@ -1,6 +1,7 @@
 """The page: one self-contained HTML file with every table and figure. It reads results and measures nothing."""
 
 import base64
+import hashlib
 import math
 import mimetypes
 import re
@@ -13,6 +14,7 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from ich import grids, paper
 from ich.checklist import SOURCES, checklist
@@ -49,7 +51,7 @@ class Picture:
 
     @property
     def kind(self) -> str:
-        """SVG or PNG."""
+        """SVG, PNG or JPG."""
         return Path(self.path).suffix[1:].upper()
 
     @property
@@ -58,8 +60,11 @@ class Picture:
         head = Path(self.path).read_bytes()[:2000]
         if head.startswith(b"\x89PNG"):
             return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+        if head.startswith(b"\xff\xd8"):
+            with Image.open(self.path) as image:
+                return image.size
         found = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', head)
-        assert found, f"{self.path} is neither a PNG nor an SVG of matplotlib"
+        assert found, f"{self.path} is no PNG, JPEG or SVG of matplotlib"
         return round(float(found[1])), round(float(found[2]))
 
     @property
@@ -85,6 +90,7 @@ _SECTIONS = {
     "operating-points": "Operating points",
     "calibration": "Calibration",
     "subgroups": "Subgroups",
+    "cases": "Cases",
     "training": "Training",
     "search": "Search",
     "environment": "Environment",
@@ -108,6 +114,7 @@ _TITLES = {
     "confusion": "Confusion matrices",
     "calibration": "Reliability",
     "subgroups": "ROC AUC by subgroup",
+    "series": "Probabilities along a scan",
     "differences": "Paired differences",
 }
 
@@ -130,6 +137,39 @@ def picture(path: str | Path, captions: str | Path) -> Picture:
     experiment = f" of {path.parent.name}" if path.parent.parent.name in ("evaluation", "search") else ""
     caption = Path(captions, f"{path.stem}.rst").read_text(encoding="utf-8")
     return Picture(path, _TITLES[path.stem] + experiment, " ".join(caption.split()))
+
+
+def gallery(folder: str | Path, hash_ids: bool) -> list[tuple[str, list[Picture]]]:
+    """Give the cases of an experiment, with what is known of them.
+
+    Parameters
+    ----------
+    folder : path
+        evaluation/{experiment}/cases.
+    hash_ids : bool
+        Show the first 12 digits of the SHA-256 of an id in its place.
+
+    Returns
+    -------
+    list of (class, list of Picture)
+    """
+    table = pd.read_csv(Path(folder, "cases.csv"), dtype={"image_id": str})
+    found = []
+    for name, rows in table.groupby("class", sort=False):
+        records: list[Any] = rows.to_dict("records")
+        found.append((str(name), [Picture(Path(folder, row["picture"]), *_case(row, hash_ids)) for row in records]))
+    return found
+
+
+def _case(row: Mapping[str, Any], hash_ids: bool) -> tuple[str, str]:
+    """Give title and caption of a case."""
+    labels = ", ".join(name for name in CLASSES[:-1] if row[name]) or "no haemorrhage"
+    name = hashlib.sha256(row["image_id"].encode()).hexdigest()[:12] if hash_ids else row["image_id"]
+    caption = (
+        f"Probability {row['probability']:.3f}, threshold {row['threshold']:.3f}. Labelled {labels}. "
+        f"Slice {row['number']} of {row['of']}, {row['millimetres']:g} mm from the first. {name}"
+    )
+    return f"{row['kind'].capitalize()}, {row['class']}", caption
 
 
 # The tables by class: metric, title, what is good; and the baseline's metric where there is one.
@@ -166,6 +206,7 @@ def render(
     evaluations: Mapping[str, Mapping[str, pd.DataFrame]],
     pairs: pd.DataFrame,
     sections: Mapping[str, Sequence[Picture]],
+    cases: Mapping[str, Sequence[tuple[str, Sequence[Picture]]]],
     searches: Mapping[str, tuple[pd.DataFrame, Picture]],
     resources: pd.DataFrame,
     configuration: Mapping[str, Any],
@@ -196,7 +237,9 @@ def render(
         comparison/pairs.csv.
     sections : mapping
         The figures of the sections `cohort`, `results`, `scans`, `differences`, `operating_points`, `calibration`,
-        `subgroups` and `training`.
+        `subgroups`, `cases` and `training`.
+    cases : mapping of experiment to list
+        As from `gallery`.
     searches : mapping of experiment to DataFrame and picture
         As from `search.table`, and its figure.
     resources : DataFrame
@@ -252,6 +295,7 @@ def render(
         titles={name: title for name, title in _SECTIONS.items() if name not in absent},
         checklists=[*_checklists()],
         sections=sections,
+        cases=cases,
         searches={name: ([*_points(table)], picture) for name, (table, picture) in searches.items()},
         resources=[*_resources(resources)],
         configuration=yaml.safe_dump(dict(configuration), sort_keys=True),

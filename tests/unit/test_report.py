@@ -1,5 +1,6 @@
 """The page: complete, self-contained, safe, accessible, and with the numbers of the files."""
 
+import hashlib
 import html
 import html.parser
 import re
@@ -8,12 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 from ich import comparison, figures, paper
 from ich.checklist import checklist
 from ich.cohort import counts
 from ich.labels import CLASSES
-from ich.report import Picture, picture, render
+from ich.report import Picture, gallery, picture, render
 from tests.unit import results
 
 ROOT = Path(__file__).parents[2]
@@ -105,8 +107,10 @@ def inputs(folder, experiments, synthetic=True, frame=None):
             "operating_points": [],
             "calibration": [],
             "subgroups": [],
+            "cases": [],
             "training": [Picture(folder / "history.png", "History of one", "Another.")],
         },
+        "cases": {"one": gallery(cases(folder), hash_ids=False)},
         "searches": {"one": (points, Picture(folder / "search/one/search.svg", "Points of one", "A third."))},
         "resources": results.resources(),
         "configuration": {
@@ -116,6 +120,21 @@ def inputs(folder, experiments, synthetic=True, frame=None):
         "commit": None,
         "synthetic": synthetic,
     }
+
+
+def cases(folder):
+    """A folder of two cases."""
+    rows = [
+        {"class": "any", "kind": "false positive", "image_id": f"SLICE_{number}",
+         "number": 3, "of": 30, "millimetres": 10.0,
+         "probability": 0.91, "threshold": 0.4, **dict.fromkeys(CLASSES, 0), "picture": f"{number}.jpg"}
+        for number in range(2)
+    ]  # fmt: skip
+    (folder / "cases").mkdir()
+    pd.DataFrame(rows).to_csv(folder / "cases/cases.csv", index=False)
+    for row in rows:
+        Image.new("RGB", (896, 224), "grey").save(folder / "cases" / row["picture"])
+    return folder / "cases"
 
 
 @pytest.fixture(scope="module")
@@ -311,6 +330,23 @@ def test_every_item_of_the_checklists_is_answered_at_a_place_that_exists_or_said
     assert page.count("<em>not answered</em>") == (checklist()["place"] == "").sum()
 
 
+def test_a_case_tells_what_is_known_of_it(page):
+    for text in (
+        "False positive, any",
+        "Probability 0.910, threshold 0.400. Labelled no haemorrhage.",
+        "Slice 3 of 30",
+    ):
+        assert text in page
+    assert "10 mm from the first. SLICE_1" in page
+    assert page.count("data:image/jpeg") == 2
+
+
+def test_ids_are_hashed_on_request(given, tmp_path):
+    hidden = render(**given | {"cases": {"one": gallery(cases(tmp_path), hash_ids=True)}})
+    assert "SLICE_1" not in hidden
+    assert hashlib.sha256(b"SLICE_1").hexdigest()[:12] in hidden
+
+
 def test_the_commit_is_named(given):
     assert "0123abcd-dirty" in render(**given | {"commit": "0123abcd-dirty"})
 
@@ -384,12 +420,14 @@ def test_every_link_within_the_page_has_its_target(page):
 
 def test_every_figure_has_a_text_a_caption_and_its_shape(page):
     figures_shown = [each for each in Page(page).all("img") if "src" in each]
-    assert [each["alt"] for each in figures_shown] == ["ROC of one", "History of one", "Points of one"]
-    assert len(Page(page).all("figcaption")) == 3
-    (roc, history, _) = ((int(each["width"]), int(each["height"])) for each in figures_shown)
+    case = "False positive, any"
+    assert [each["alt"] for each in figures_shown] == ["ROC of one", case, case, "History of one", "Points of one"]
+    assert len(Page(page).all("figcaption")) == 5
+    (roc, strip, _, history, _) = ((int(each["width"]), int(each["height"])) for each in figures_shown)
     assert roc == (403, 446)  # 5.6 by 6.2 inches, in points
+    assert strip == (896, 224)
     assert history == (1425, 570)  # 9.5 by 3.8 inches, at 150 dots an inch
-    assert [each.get("class") for each in Page(page).all("figure")] == [None, "wide", None]
+    assert [each.get("class") for each in Page(page).all("figure")] == [None, "wide", "wide", "wide", None]
     assert re.findall(r'data-name="([^"]+)"', page)[0] == "one_roc.svg"
 
 

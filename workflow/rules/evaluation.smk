@@ -87,6 +87,37 @@ rule curves:
         "../scripts/curves.py"
 
 
+rule cases:
+    input:
+        unpack(experiment_cache),
+        cohort="<results>/data/cohort.parquet",
+        slices="<results>/data/slices.parquet",
+        predictions="<results>/predictions/{experiment}/test.parquet",
+        points="<results>/evaluation/{experiment}/operating_points.csv",
+        weights="<results>/models/{experiment}/weights.safetensors",
+        facts="<results>/models/{experiment}/model.json",
+    output:
+        folder=directory("<results>/evaluation/{experiment}/cases"),
+        series=figure("<results>/evaluation/{experiment}/series.svg", "Cases", "probabilities along a scan"),
+        series_png="<results>/evaluation/{experiment}/series.png",
+    log:
+        "<logs>/cases/{experiment}.log",
+    benchmark:
+        "<benchmarks>/cases/{experiment}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        number=CONFIG.evaluation.cases,
+        synthetic=SYNTHETIC,
+        code=code("cases"),
+    script:
+        "../scripts/cases.py"
+
+
 rule pairs:
     input:
         cohort="<results>/data/cohort.parquet",

@@ -5,7 +5,7 @@ import pandas as pd
 from ich import jobs
 from ich.files import read_json, write_text
 from ich.provenance import commit
-from ich.report import picture, render
+from ich.report import gallery, picture, render
 
 jobs.start(snakemake.log[0])
 captions = Path(snakemake.scriptdir, "../report")
@@ -23,6 +23,10 @@ page = render(
     evaluations=evaluations,
     pairs=pd.read_csv(snakemake.input.pairs),
     sections={name: [picture(path, captions) for path in snakemake.input[name]] for name in snakemake.params.sections},
+    cases={
+        name: gallery(folder, snakemake.params.hash_ids)
+        for name, folder in zip(snakemake.params.experiments, snakemake.input.case_folders, strict=True)
+    },
     searches={
         name: (pd.read_csv(points), picture(figure, captions))
         for name, points, figure in zip(
