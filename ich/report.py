@@ -166,7 +166,7 @@ def _case(row: Mapping[str, Any], hash_ids: bool) -> tuple[str, str]:
     labels = ", ".join(name for name in CLASSES[:-1] if row[name]) or "no haemorrhage"
     name = hashlib.sha256(row["image_id"].encode()).hexdigest()[:12] if hash_ids else row["image_id"]
     caption = (
-        f"Probability {row['probability']:.3f}, threshold {row['threshold']:.3f}. Labelled {labels}. "
+        f"Probability {row['probability']:.3f}, threshold {number(row['threshold'])}. Labelled {labels}. "
         f"Slice {row['number']} of {row['of']}, {row['millimetres']:g} mm from the first. {name}"
     )
     return f"{row['kind'].capitalize()}, {row['class']}", caption
