@@ -18,8 +18,8 @@ demo: .venv/installed ## run the whole pipeline on synthetic data
 	@echo
 	@cat results/demo/comparison/table.md
 
-test: .venv/installed-dev ## run all tests, several at a time
-	$(BIN)/pytest -n auto --dist loadgroup
+test: .venv/installed-dev ## run all tests, several files at a time
+	$(BIN)/pytest -n auto --dist loadfile
 
 lint: .venv/installed-dev ## check code, rules and types
 	$(BIN)/ruff check .

@@ -8,7 +8,6 @@ import pytest
 from ich.files import read_json
 from tests.cluster.conftest import EPOCHS
 
-pytestmark = pytest.mark.xdist_group("cluster")
 PARTS = ("validation", "test")
 
 

@@ -25,8 +25,6 @@ from ich.files import read_parquet, write_csv, write_parquet
 from ich.slices import SLICES_SCHEMA, build_manifest
 from tests.workflow.conftest import TINY, Project
 
-pytestmark = pytest.mark.xdist_group("faults")
-
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "2"]
 NAMESPACE = ["unshare", "--map-root-user", "--mount"]
 INGEST_AND_CACHE = ["data/cohort.parquet", "data/quarantine.csv"]

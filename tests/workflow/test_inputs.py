@@ -10,8 +10,6 @@ from ich.dicom import header_rows, inventory
 from ich.files import read_json
 from tests.workflow.conftest import TINY, Project
 
-pytestmark = pytest.mark.xdist_group("inputs")
-
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):

@@ -13,12 +13,9 @@ from playwright.sync_api import sync_playwright
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PICTURES = Path(__file__).parents[2] / "build/screenshots"
 
-pytestmark = [
-    pytest.mark.xdist_group("workflow"),
-    pytest.mark.skipif(
-        not CHROMIUM and "CI" not in os.environ, reason="needs Chromium: `apt-get install chromium`, or the like"
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM and "CI" not in os.environ, reason="needs Chromium: `apt-get install chromium`, or the like"
+)
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,7 @@ import yaml
 from tests.workflow.conftest import ROOT, Project
 
 SAMPLE = os.environ.get("ICH_RSNA_SAMPLE")
-pytestmark = [
-    pytest.mark.xdist_group("real"),
-    pytest.mark.skipif(not SAMPLE, reason="ICH_RSNA_SAMPLE names no folder of real slices"),
-]
+pytestmark = pytest.mark.skipif(not SAMPLE, reason="ICH_RSNA_SAMPLE names no folder of real slices")
 
 
 @pytest.fixture(scope="module")

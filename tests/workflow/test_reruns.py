@@ -9,8 +9,6 @@ import pytest
 
 from ich.settings import merged
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 SHARDS = ("0000", "0001")
 EXPERIMENTS = ("resnet18", "densenet121")
 AFTER_ALL = {"compare", "pairs", "resources", "report"}

@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 def test_a_second_run_has_nothing_to_do(finished):
     done = finished.run()

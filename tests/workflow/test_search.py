@@ -10,8 +10,6 @@ from ich.settings import merged
 from tests.workflow.conftest import Project
 from tests.workflow.test_reruns import AFTER_ALL, after_training, of, training_of
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 SEEDS = ("resnet18_seed0", "resnet18_seed1")
 OWN = {"epochs": 1, "batch_size": 6, "optimizer": {"learning_rate": 0.5}}
 SEARCH = {
