@@ -25,7 +25,7 @@ def after_training(*experiments):
 
 
 def after_prediction(*experiments):
-    return of("evaluate", *experiments) | of("curves", *experiments) | AFTER_ALL
+    return of("evaluate", *experiments) | of("curves", *experiments) | of("cases", *experiments) | AFTER_ALL
 
 
 def training_of(*experiments):

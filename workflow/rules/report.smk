@@ -54,6 +54,7 @@ rule resources:
         rules.describe.output.labels,
         rules.montage.output,
         expand(rules.curves.output.history, experiment=CONFIG.experiments),
+        expand(rules.cases.output.series, experiment=CONFIG.experiments),
         expand(rules.search_choose.output.points, search=SEARCHES),
     output:
         "<results>/report/resources.csv",
