@@ -69,7 +69,7 @@ rule resources:
         patterns=lambda _: {
             rule.name: strip_wildcard_constraints(rule.benchmark)
             for rule in workflow.rules
-            if rule.benchmark and rule.name not in ("resources", "report")
+            if rule.benchmark and rule.name not in ("resources", "report", "crate")
         },
         names=dict(
             cache=CONFIG.used_caches(),
