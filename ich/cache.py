@@ -169,9 +169,9 @@ class Cache:
     """
 
     def __init__(self, paths: Sequence[str | os.PathLike]):
-        self._open = lru_cache(MOST_OPEN)(_File)
         self._memory = _Memory()
-        self.paths = [Path(path) for path in paths]
+        self.paths = files = [Path(path) for path in paths]
+        self._open = lru_cache(MOST_OPEN)(lambda shard: _File(files[shard]))
         sidecars = [_sidecar(path) for path in self.paths]
         self.windows: list[dict[str, Any]] = sidecars[0]["windows"]
         self.size: int = sidecars[0]["size"]
@@ -234,7 +234,7 @@ class Cache:
     def _fill(self, place: memoryview, shard: int, row: int) -> None:
         offset = self._starts[shard] + row * self._stride
         try:
-            file = self._open(self.paths[shard])
+            file = self._open(shard)
             while place:
                 count = os.preadv(file.fileno(), [place], offset)
                 if not count:

@@ -56,11 +56,37 @@ STYLE: Any = {
 _P = ParamSpec("_P")
 
 
-def save(figure: Figure, *paths: str | os.PathLike) -> None:
-    """Write a figure to each path, in the format that its suffix names, without a date in it."""
+def origin(path: str | os.PathLike, source: str | os.PathLike, code: str) -> str:
+    """Say where a picture comes from, in the words that its file carries.
+
+    Parameters
+    ----------
+    path : path
+        Of the picture.
+    source : path
+        The file that it shows. Named as seen from the picture's folder, so that results can be moved.
+    code : str
+        As from `fingerprint.code_hash`.
+    """
+    return f"From {os.path.relpath(source, Path(path).parent)}, drawn by code {code}"
+
+
+def save(figure: Figure, *paths: str | os.PathLike, source: str | os.PathLike = "", code: str = "") -> None:
+    """Write a figure to each path, in the format that its suffix names, without a date in it.
+
+    Parameters
+    ----------
+    figure : Figure
+    *paths : path
+        SVG or PNG.
+    source, code
+        As of `origin`; kept in the file as its description. Without a source the file has none.
+    """
     for path in map(Path, paths):
         kind = path.suffix[1:]
-        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        metadata: dict[str, Any] = {"Date" if kind == "svg" else "Software": None}
+        if source:
+            metadata |= {"Description": origin(path, source, code)}
         with mpl.rc_context(STYLE), replacing(path) as partial:
             figure.savefig(partial, format=kind, metadata=metadata)
 

@@ -19,7 +19,7 @@ const enlarge = (figure) => {
   Object.assign(viewer.querySelector("img"), { src, alt, className: figure.className });
   viewer.showModal();
 };
-for (const figure of document.querySelectorAll("figure")) {
+for (const figure of document.querySelectorAll("figure:has(img)")) {
   const image = figure.querySelector("img");
   const save = figure.querySelector(".save");
   figure.querySelector(".actions").hidden = false;

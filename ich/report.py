@@ -1,9 +1,13 @@
 """The page: one self-contained HTML file with every table and figure. It reads results and measures nothing."""
 
 import base64
+import functools
 import hashlib
+import html
+import itertools
 import math
 import mimetypes
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +28,7 @@ from ich.labels import CLASSES
 
 _HERE = Path(__file__).parent
 _PARTS = ("train", "validation", "test")
+LIMIT = 15_000_000  # bytes of the page, so that it can be sent by mail and opened on a telephone
 
 
 @dataclass(frozen=True)
@@ -57,15 +62,29 @@ class Picture:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height, in pixels of the file's own scale: browsers keep the room free, and the page its shape."""
-        head = Path(self.path).read_bytes()[:2000]
-        if head.startswith(b"\x89PNG"):
-            return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
-        if head.startswith(b"\xff\xd8"):
+        if self.kind != "SVG":
             with Image.open(self.path) as image:
                 return image.size
-        found = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', head)
-        assert found, f"{self.path} is no PNG, JPEG or SVG of matplotlib"
+        found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', self._head)
+        assert found, f"{self.path} is no SVG of matplotlib"
         return round(float(found[1])), round(float(found[2]))
+
+    @property
+    def _head(self) -> str:
+        with Path(self.path).open(encoding="utf-8") as file:
+            return file.read(4000)
+
+    @property
+    def origin(self) -> tuple[str, str] | None:
+        """The file that the figure shows and the hash of the code that drew it, as its own file has it."""
+        if self.kind == "SVG":
+            found = re.search(r"<dc:description>(.+?)</dc:description>", self._head)
+            text = html.unescape(found[1]) if found else ""
+        else:
+            with Image.open(self.path) as image:
+                text = image.info.get("Description") or image.info.get("comment", b"").decode()
+        parts = re.fullmatch("From (.+), drawn by code (.+)", text)
+        return parts and (os.path.normpath(Path(self.path).parent / parts[1]), parts[2])
 
     @property
     def shape(self) -> str:
@@ -210,6 +229,7 @@ def render(
     searches: Mapping[str, tuple[pd.DataFrame, Picture]],
     resources: pd.DataFrame,
     configuration: Mapping[str, Any],
+    results: str | Path,
     commit: str | None,
     synthetic: bool,
 ) -> str:
@@ -246,6 +266,8 @@ def render(
         As from `resources.resources`.
     configuration : mapping
         The whole configuration.
+    results : path
+        The folder of the results: files are named as seen from it.
     commit : str or None
         As of `provenance.commit`.
     synthetic : bool
@@ -254,15 +276,18 @@ def render(
     Returns
     -------
     str
-        HTML; the same from equal inputs.
+        HTML of at most `LIMIT` bytes; the same from equal inputs. Of pictures that would not fit, the caption stands
+        there and the name of the file: first of the cases, those of the last places before the others.
     """
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["count"] = "{:,}".format
+    environment.filters["within"] = lambda path: os.path.relpath(path, results)
     slices = int(classes["n"].iloc[0])
     absent = {name for name, content in (("search", searches), ("differences", len(pairs))) if not content}
-    return environment.get_template("report.html").render(
+    write = functools.partial(
+        environment.get_template("report.html").render,
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
         script=Markup((_HERE / "report.js").read_text(encoding="utf-8")),
         comparison=Markup(comparison),
@@ -302,6 +327,29 @@ def render(
         citation=paper.CITATION,
         synthetic=synthetic,
     )
+    figures = [*itertools.chain.from_iterable(sections.values()), *(picture for _, picture in searches.values())]
+    return _limited(write, [*figures, *_by_place(cases)])
+
+
+def _by_place(cases: Mapping[str, Sequence[tuple[str, Sequence[Picture]]]]) -> list[Picture]:
+    """Give the pictures of all cases, the first of each cell before the second ones."""
+    cells = [
+        [*cell]
+        for classes in cases.values()
+        for _, pictures in classes
+        for _, cell in itertools.groupby(pictures, key=lambda picture: picture.title)
+    ]
+    return [picture for row in itertools.zip_longest(*cells) for picture in row if picture]
+
+
+def _limited(write: Callable[..., str], pictures: Sequence[Picture]) -> str:
+    """Write the page with as many of the pictures, the first ones, as its limit allows."""
+    page = write(shown={*pictures})
+    sizes = [*itertools.accumulate(len(picture.data) for picture in pictures)]
+    excess = len(page.encode()) - LIMIT
+    if excess <= 0:
+        return page
+    return write(shown={picture for picture, size in zip(pictures, sizes, strict=True) if size <= sizes[-1] - excess})
 
 
 def _scores(classes: pd.DataFrame) -> Iterator[dict[str, Any]]:

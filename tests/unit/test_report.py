@@ -62,8 +62,11 @@ class Page(html.parser.HTMLParser):
 def inputs(folder, experiments, synthetic=True, frame=None):
     """All that a page is made of; the experiments have the same results."""
     metrics, curves = results.evaluated(frame=frame)
-    figures.save(figures.roc(curves, metrics, title="one", synthetic=True), folder / "evaluation/one/roc.svg")
-    figures.save(figures.history(results.history(), 2, title="one", synthetic=True), folder / "history.png")
+    roc = figures.roc(curves, metrics, title="one", synthetic=True)
+    origin = {"source": folder / "evaluation/one/curves.parquet", "code": "fedcba9876543210"}
+    figures.save(roc, folder / "evaluation/one/roc.svg", **origin)
+    course = figures.history(results.history(), 2, title="one", synthetic=True)
+    figures.save(course, folder / "history.png", source=folder / "models/one/history.csv", code="0" * 16)
     points = results.points({"batch_size": [16, 32], "optimizer.learning_rate": [1e-5, 1e-4]})
     keys = ["batch_size", "optimizer.learning_rate"]
     figures.save(figures.search(points, keys, title="one", synthetic=True), folder / "search/one/search.svg")
@@ -117,6 +120,7 @@ def inputs(folder, experiments, synthetic=True, frame=None):
             "evaluation": {"confidence": 0.95, "prevalence": 0.1, "scan": "maximum"},
             "data": {"root": "<root>"},
         },
+        "results": folder,
         "commit": None,
         "synthetic": synthetic,
     }
@@ -133,7 +137,9 @@ def cases(folder):
     (folder / "cases").mkdir()
     pd.DataFrame(rows).to_csv(folder / "cases/cases.csv", index=False)
     for row in rows:
-        Image.new("RGB", (896, 224), "grey").save(folder / "cases" / row["picture"])
+        path = folder / "cases" / row["picture"]
+        comment = figures.origin(path, folder / "predictions/one/test.parquet", "a & b")
+        Image.new("RGB", (896, 224), "grey").save(path, comment=comment)
     return folder / "cases"
 
 
@@ -429,6 +435,34 @@ def test_every_figure_has_a_text_a_caption_and_its_shape(page):
     assert history == (1425, 570)  # 9.5 by 3.8 inches, at 150 dots an inch
     assert [each.get("class") for each in Page(page).all("figure")] == [None, "wide", "wide", "wide", None]
     assert re.findall(r'data-name="([^"]+)"', page)[0] == "one_roc.svg"
+
+
+def test_each_figure_names_its_file_the_code_and_the_commit(given):
+    commit = "0123456789abcdef0123456789abcdef01234567-dirty"
+    page = render(**given | {"commit": commit})
+    footers = [re.sub("<.*?>", "", each) for each in re.findall("<small>(From .*?)</small>", page)]
+    end = ", commit 0123456789ab-dirty"
+    assert footers == [
+        f"From evaluation/one/curves.parquet; code fedcba9876543210{end}",
+        f"From predictions/one/test.parquet; code a &amp; b{end}",
+        f"From predictions/one/test.parquet; code a &amp; b{end}",
+        f"From models/one/history.csv; code {'0' * 16}{end}",
+    ]
+    assert "</code>, commit" not in render(**given)  # of a folder that is no checkout
+
+
+def test_pictures_that_would_pass_the_limit_are_named_instead(given, page, monkeypatch):
+    first, second = (each for _, each in given["cases"]["one"][0:1] for each in each)
+    size = len(page.encode())
+    monkeypatch.setattr("ich.report.LIMIT", size - 1)
+    smaller = render(**given)
+    assert len(smaller.encode()) < size
+    left_out = re.findall('<p class="absent">.*<code>(.*)</code>', smaller)
+    assert left_out == [str(Path(second.path).relative_to(given["results"]))]
+    assert first.data in smaller
+    assert len(Page(smaller).all("figcaption")) == len(Page(page).all("figcaption"))
+    monkeypatch.setattr("ich.report.LIMIT", 0)
+    assert not Page(render(**given)).all("img")[:-1]  # the viewer's own is empty
 
 
 def test_a_figure_of_the_results_gets_its_title_and_caption(tmp_path):

@@ -22,9 +22,16 @@ chosen = choose(cohort, predictions, points, snakemake.params.number).merge(wher
 folder = Path(snakemake.output.folder)
 folder.mkdir(parents=True, exist_ok=True)
 for name, picture in zip(chosen["picture"], pictures(chosen, cache, network), strict=True):
-    picture.save(folder / name, quality=QUALITY)
+    comment = figures.origin(folder / name, snakemake.input.predictions, snakemake.params.code)
+    picture.save(folder / name, quality=QUALITY, comment=comment)
 write_csv(chosen[CASES_COLUMNS], folder / "cases.csv")
 
 series = cohort[cohort["series_instance_uid"] == telling_series(cohort)].merge(predictions).merge(where, on="image_id")
 figure = figures.along(series, title=snakemake.wildcards.experiment, synthetic=snakemake.params.synthetic)
-figures.save(figure, snakemake.output.series, snakemake.output.series_png)
+figures.save(
+    figure,
+    snakemake.output.series,
+    snakemake.output.series_png,
+    source=snakemake.input.predictions,
+    code=snakemake.params.code,
+)

@@ -23,4 +23,10 @@ write_text(comparison.to_html(table, head), snakemake.output.html)
 write_text(comparison.to_latex(table, head), snakemake.output.tex)
 write_csv(comparison.by_class(metrics), snakemake.output.classes)
 write_text(comparison.verdict(metrics, synthetic) + "\n", snakemake.output.verdict)
-figures.save(figures.metric_bars(metrics, synthetic=synthetic), snakemake.output.svg, snakemake.output.png)
+figures.save(
+    figures.metric_bars(metrics, synthetic=synthetic),
+    snakemake.output.svg,
+    snakemake.output.png,
+    source=snakemake.output.classes,
+    code=snakemake.params.code,
+)

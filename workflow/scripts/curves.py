@@ -11,16 +11,16 @@ metrics, points, measured, reliability, table = (
 )
 mark = {"title": snakemake.wildcards.experiment, "synthetic": snakemake.params.synthetic}
 kept = read_json(inputs.facts)["best_epoch"]
-drawn = {
-    "roc": figures.roc(curves, metrics, **mark),
-    "roc_scan": figures.roc(curves, metrics, unit="scan", **mark),
-    "precision_recall": figures.precision_recall(curves, metrics, **mark),
-    "precision_recall_scan": figures.precision_recall(curves, metrics, unit="scan", **mark),
-    "history": figures.history(pd.read_csv(inputs.history), kept, **mark),
-    "calibration": figures.calibration(reliability, measured, **mark),
-    "operating_points": figures.operating_points(points, **mark),
-    "confusion": figures.confusion(points, **mark),
-    "subgroups": figures.subgroups(table, **mark),
+drawn = {  # with the input that it shows
+    "roc": ("curves", figures.roc(curves, metrics, **mark)),
+    "roc_scan": ("curves", figures.roc(curves, metrics, unit="scan", **mark)),
+    "precision_recall": ("curves", figures.precision_recall(curves, metrics, **mark)),
+    "precision_recall_scan": ("curves", figures.precision_recall(curves, metrics, unit="scan", **mark)),
+    "history": ("history", figures.history(pd.read_csv(inputs.history), kept, **mark)),
+    "calibration": ("reliability", figures.calibration(reliability, measured, **mark)),
+    "operating_points": ("operating_points", figures.operating_points(points, **mark)),
+    "confusion": ("operating_points", figures.confusion(points, **mark)),
+    "subgroups": ("subgroups", figures.subgroups(table, **mark)),
 }
-for name, figure in drawn.items():
-    figures.save(figure, outputs[name], outputs[f"{name}_png"])
+for name, (source, figure) in drawn.items():
+    figures.save(figure, outputs[name], outputs[f"{name}_png"], source=inputs[source], code=snakemake.params.code)

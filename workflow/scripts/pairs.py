@@ -14,5 +14,9 @@ table = pairs(
 )
 write_csv(table, snakemake.output.pairs)
 figures.save(
-    figures.differences(table, synthetic=snakemake.params.synthetic), snakemake.output.svg, snakemake.output.png
+    figures.differences(table, synthetic=snakemake.params.synthetic),
+    snakemake.output.svg,
+    snakemake.output.png,
+    source=snakemake.output.pairs,
+    code=snakemake.params.code,
 )

@@ -35,6 +35,7 @@ page = render(
     },
     resources=pd.read_csv(snakemake.input.resources),
     configuration=snakemake.params.configuration,
+    results=Path(snakemake.output[0]).parents[1],
     commit=commit(snakemake.scriptdir),
     synthetic=snakemake.params.synthetic,
 )

@@ -12,4 +12,6 @@ write_json(nested(points[results.loc[results["chosen"], "point"].item()]), snake
 figure = figures.search(
     results, snakemake.params.grid, title=snakemake.wildcards.search, synthetic=snakemake.params.synthetic
 )
-figures.save(figure, snakemake.output.svg, snakemake.output.png)
+figures.save(
+    figure, snakemake.output.svg, snakemake.output.png, source=snakemake.output.points, code=snakemake.params.code
+)
