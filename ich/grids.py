@@ -113,7 +113,7 @@ def _reason(row: Mapping[str, Any]) -> str:
 
 def _cell(row: Mapping[str, Any], marks: Mapping[str, str]) -> dict[str, Any]:
     value = row["value"]
-    whole = row.get("whole", False)
+    whole = row.get("whole") is True  # NaN where only other rows have it
     text, _, interval = number(value, row.get("lower", math.nan), row.get("upper", math.nan)).partition(" (")
     return {
         "text": f"{value:,.0f}" if whole and not math.isnan(value) else text,

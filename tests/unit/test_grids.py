@@ -15,8 +15,17 @@ def tables():
     return results.evaluations()
 
 
+COUNTED = {"true positive", "false positive", "false negative", "true negative", "n", "positive", "patients"}
+
+
 def values(grid):
-    """All values of a grid by the names of the row and the head of the column."""
+    """All values of a grid, each shown as it should be, by the names of the row and the head of the column."""
+    for _, row in grid.rows:
+        for column, cell in zip(grid.columns, row, strict=True):
+            if cell["sort"]:
+                value = float(cell["sort"])
+                decimals = f"{value:,.0f}" if column in COUNTED else f"{value:.3f}"
+                assert cell["text"] == (decimals if math.isfinite(value) else "∞"), column
     return {
         (*names, column): cell["sort"] and float(cell["sort"])
         for names, row in grid.rows
