@@ -101,7 +101,7 @@ def write_crate(
     data = "synthetic head CT" if synthetic else "head CT"
     crate.name = f"Detection of intracranial haemorrhage in {data}: a run of the workflow"
     crate.description = (
-        "Models, metrics, comparison and report of one run, with the workflow and the configuration that made them. "
+        "Models, metrics, figures and comparison of one run, with the workflow and the configuration that made them. "
         + ("The data is synthetic. " if synthetic else "")
         + "Research only, not for diagnosis."
     )

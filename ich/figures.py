@@ -82,6 +82,8 @@ def save(figure: Figure, *paths: str | os.PathLike, source: str | os.PathLike = 
     source, code
         As of `origin`; kept in the file as its description. Without a source the file has none.
     """
+    with mpl.rc_context(STYLE):
+        figure.draw_without_rendering()  # the layout takes the size of tick labels from the drawing before
     for path in map(Path, paths):
         kind = path.suffix[1:]
         metadata: dict[str, Any] = {"Date" if kind == "svg" else "Software": None}
@@ -652,7 +654,9 @@ def subgroups(table: pd.DataFrame, *, title: str, synthetic: bool, name: str = "
         lines += [(subgroup, ""), *(pair for pair in pairs if pair[0] == subgroup)]  # a head and its groups
     figure = _figure(10.5, 1.5 + 0.24 * len(lines), synthetic)
     figure.suptitle(f"Subgroups on test: {title}", x=0.01, ha="left", fontsize=11, fontweight="bold")
-    grid = figure.subplots(1, len(_UNITS), sharey=True)
+    grid = figure.subplots(1, len(_UNITS), sharex=True, sharey=True)
+    lowest = float(np.nanmin(rows[["value", "lower"]].to_numpy(np.float64), initial=1))
+    grid[0].set_xlim(min(0.5, np.floor(10 * lowest) / 10), 1.01)  # the same for most models
     for unit, axes in zip(_UNITS, grid, strict=True):
         of_unit = rows[rows["unit"] == unit].set_index(["subgroup", "group"])
         whole = of_unit["value"].get(("all", "all"), np.nan)
@@ -724,7 +728,8 @@ def differences(table: pd.DataFrame, *, synthetic: bool) -> Figure:
         _by_class(axes, names)
         axes.set_title(f"{called}, {unit}s", fontsize=10)
         if unit == _UNITS[-1]:
-            axes.set_xlabel("lower is better" if metric == "log_loss" else "higher is better", fontsize=9)
+            sides = ("second", "first") if metric != "log_loss" else ("first", "second")
+            axes.set_xlabel(f"← {sides[0]} better | {sides[1]} better →", fontsize=9)
     _legend_below(figure, grid[0, 0])
     return figure
 
@@ -749,7 +754,7 @@ def along(slices: pd.DataFrame, *, title: str, synthetic: bool) -> Figure:
         labelled = slices.loc[slices[name] == 1, "number"]
         axes.bar(labelled, 1, width=1, color=COLOURS[name], alpha=0.22, label="labelled")
         axes.plot(slices["number"], slices[f"probability_{name}"], color=COLOURS[name], marker="o", markersize=3)
-        axes.set(ylim=(0, 1), yticks=[0, 0.5, 1])
+        axes.set(ylim=(-0.05, 1.05), yticks=[0, 0.5, 1])
         axes.set_title(name, fontsize=9, fontweight="normal", pad=3)
     grid[-1].set(xlabel="slice, from the feet up; shaded: labelled")
     grid[-1].xaxis.get_major_locator().set_params(integer=True)

@@ -23,8 +23,7 @@ for (const figure of document.querySelectorAll("figure:has(img)")) {
   const image = figure.querySelector("img");
   const save = figure.querySelector(".save");
   figure.querySelector(".actions").hidden = false;
-  image.addEventListener("click", () => enlarge(figure));
-  figure.querySelector(".enlarge").addEventListener("click", () => enlarge(figure));
+  figure.querySelectorAll(".enlarge").forEach((button) => button.addEventListener("click", () => enlarge(figure)));
   save.addEventListener("click", () => {
     Object.assign(document.createElement("a"), { href: image.src, download: save.dataset.name }).click();
   });
@@ -63,8 +62,12 @@ const links = new Map([...document.querySelectorAll("nav a")].map((link) => [lin
 const watcher = new IntersectionObserver(
   (entries) => {
     for (const { target, isIntersecting } of entries) {
-      if (isIntersecting) links.get(target.id)?.setAttribute("aria-current", "true");
-      else links.get(target.id)?.removeAttribute("aria-current");
+      if (isIntersecting) {
+        links.get(target.id)?.setAttribute("aria-current", "true");
+        const list = document.querySelector("nav ul");
+        const link = links.get(target.id);
+        if (list.scrollWidth > list.clientWidth && link) list.scrollLeft = link.offsetLeft - list.clientWidth / 2;
+      } else links.get(target.id)?.removeAttribute("aria-current");
     }
   },
   { rootMargin: "-15% 0px -84% 0px" },
@@ -72,4 +75,9 @@ const watcher = new IntersectionObserver(
 document.querySelectorAll("main > section").forEach((section) => watcher.observe(section));
 
 // On paper nothing stays folded.
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => (each.open = true)));
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("details:not([open])")];
+  folded.forEach((each) => (each.open = true));
+});
+addEventListener("afterprint", () => folded.forEach((each) => (each.open = false)));

@@ -90,7 +90,8 @@ class Picture:
     def shape(self) -> str:
         """Say whether the figure is wide or tall; the others stand two in a row."""
         width, height = self.size
-        return "wide" if width > 2 * height else "tall" if height > 1.5 * width else ""
+        wide = width > 2 * height or (self.kind == "SVG" and width > 9 * 72)  # inches: small text in half a row
+        return "wide" if wide else "tall" if height > 1.5 * width else ""
 
     @property
     def data(self) -> str:
@@ -305,6 +306,7 @@ def render(
             for stage in ("headers", "slices", "cohort", "cache")
         },
         experiments=list(models),
+        channels={name: _windows(model["windows"]) for name, model in models.items()},
         training=[*_training(models)],
         environment=[*_environment(models)],
         grids={
@@ -427,6 +429,7 @@ def _training(models: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, li
     yield "validated on", [_trained_on(model, "validation") for model in models.values()]
     yield "batch size", [f"{each['batch_size']} slices" for each in settings]
     yield "optimiser", [_optimiser(each) for each in settings]
+    yield "augmentation", [_augmentation(each["augmentation"]) for each in settings]
     yield "epoch kept", [f"{each['best_epoch']} of {len(each['seconds_per_epoch'])}" for each in models.values()]
     yield "time", [duration(model["seconds"]) for model in models.values()]
     yield "seed", [f"{model['seed']}" for model in models.values()]
@@ -477,6 +480,11 @@ def _checklists() -> Iterator[dict[str, Any]]:
 def _windows(windows: Sequence[Mapping[str, Any]]) -> str:
     named = (f"{each['name'].replace('_', ' ')} ({each['level']:g}, {each['width']:g})" for each in windows)
     return " · ".join(named)
+
+
+def _augmentation(settings: Mapping[str, float]) -> str:
+    flips = f"flips {settings['horizontal_flip']:.0%} left to right, {settings['vertical_flip']:.0%} top to bottom"
+    return f"{flips}; rotation up to {settings['rotation']:g}°"
 
 
 def _optimiser(settings: Mapping[str, Any]) -> str:

@@ -95,6 +95,7 @@ def facts(seconds=75.0):
             "batch_size": 32,
             "optimizer": {"name": "adam", "learning_rate": 1.0e-4},
             "schedule": {"name": "exponential"},
+            "augmentation": {"horizontal_flip": 0.5, "vertical_flip": 0.0, "rotation": 10.0},
         },
         "parameters": 11_179_590,
         "windows": [

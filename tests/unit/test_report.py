@@ -113,7 +113,7 @@ def inputs(folder, experiments, synthetic=True, frame=None):
             "cases": [],
             "training": [Picture(folder / "history.png", "History of one", "Another.")],
         },
-        "cases": {"one": gallery(cases(folder), hash_ids=False)},
+        "cases": {experiments[0]: gallery(cases(folder), hash_ids=False)},
         "searches": {"one": (points, Picture(folder / "search/one/search.svg", "Points of one", "A third."))},
         "resources": results.resources(),
         "configuration": {
@@ -444,10 +444,10 @@ def test_each_figure_names_its_file_the_code_and_the_commit(given):
     end = ", commit 0123456789ab-dirty"
     assert footers == [
         f"From evaluation/one/curves.parquet; code fedcba9876543210{end}",
-        f"From predictions/one/test.parquet; code a &amp; b{end}",
-        f"From predictions/one/test.parquet; code a &amp; b{end}",
         f"From models/one/history.csv; code {'0' * 16}{end}",
     ]
+    of_cases = [re.sub("<.*?>", "", each) for each in re.findall(r'<p class="source">\s*(From .*?; code .*)', page)]
+    assert of_cases == [f"From predictions/one/test.parquet; code a &amp; b{end}"]  # once a gallery
     assert "</code>, commit" not in render(**given)  # of a folder that is no checkout
 
 

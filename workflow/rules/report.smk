@@ -141,7 +141,8 @@ rule report:
         "../scripts/report.py"
 
 
-# Not a target of `all`: the archive names the commit and the times of the run, which are no results.
+# Not a target of `all`: the archive names the commit and the times of the run, which are no results. The page stays
+# out of it, since it shows slices.
 rule crate:
     input:
         labels=CONFIG.data.labels_path,
@@ -154,7 +155,7 @@ rule crate:
             *rules.compare.output,
             *rules.pairs.output,
             *expand(rules.search_choose.output, search=SEARCHES),
-            *rules.report.output,
+            *rules.resources.output,
         ],
     output:
         "<results>/crate.zip",
