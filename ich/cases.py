@@ -4,13 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib import colormaps
 from PIL import Image
 from torch import nn
-from torch.nn import functional as F
 
-from ich.activation import class_maps
+from ich.activation import class_maps, spread
 from ich.cache import Cache
 from ich.data import to_float
 from ich.labels import CLASSES
@@ -102,7 +100,7 @@ def strip(image: np.ndarray, heat: np.ndarray) -> Image.Image:
     Parameters
     ----------
     image : uint8 array [channel, height, width]
-    heat : float array [rows, columns]
+    heat : float array [height, width]
         The class activation map; what adds to the logit is shown, from nothing to the highest.
 
     Returns
@@ -111,8 +109,7 @@ def strip(image: np.ndarray, heat: np.ndarray) -> Image.Image:
         (channels + 1) square tiles of at most `TILE` pixels.
     """
     size = image.shape[-1]
-    wide = F.interpolate(torch.from_numpy(heat)[None, None], size=(size, size), mode="bilinear", align_corners=False)
-    share = np.clip(wide[0, 0].numpy(), 0, None)
+    share = np.clip(heat, 0, None)
     share = share / share.max() if share.max() > 0 else share
     grey = np.repeat(image[..., None], 3, axis=-1)
     opacity = OPACITY * share[..., None]
@@ -137,7 +134,7 @@ def pictures(chosen: pd.DataFrame, cache: Cache, network: nn.Sequential) -> Iter
     device = next(network.parameters()).device
     for row in chosen.to_dict("records"):
         image = cache.read(np.array([row["shard"]]), np.array([row["row"]]))
-        maps = class_maps(network, to_float(image.to(device)))
+        maps = spread(network, class_maps(network, to_float(image.to(device))), image.shape[-1])
         yield strip(image[0].numpy(), maps[0, CLASSES.index(row["class"])].float().cpu().numpy())
 
 

@@ -43,14 +43,14 @@ def made_up():
     return images, cohort
 
 
-def write_cache(folder, images, failed=()):
+def write_cache(folder, images, failed=(), windows=WINDOWS):
     """Write images as a cache of one shard; slices in `failed` have none."""
     path = folder / "0000.npy"
     np.save(path, images)
     sidecar = {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "windows": WINDOWS,
-        "size": SIZE,
+        "windows": windows,
+        "size": images.shape[-1],
         "slices": len(images),
         "failed": [{"image_id": name, "row": 0, "location": "x.dcm", "reason": "truncated"} for name in failed],
     }

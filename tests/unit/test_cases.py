@@ -63,7 +63,7 @@ def test_places_in_a_series():
 def test_a_strip_shows_the_windows_and_the_map_where_it_is_high():
     image = np.zeros((3, 64, 64), dtype=np.uint8)
     image[0], image[1], image[2] = 50, 100, 150
-    heat = np.array([[0.0, 4.0], [-4.0, 0.0]], dtype=np.float32)
+    heat = np.kron(np.array([[0.0, 4.0], [-4.0, 0.0]], dtype=np.float32), np.ones((32, 32), dtype=np.float32))
     tiles = np.asarray(strip(image, heat)).astype(int)
     assert tiles.shape == (64, 4 * 64, 3)
     for place, level in enumerate((50, 100, 150)):
@@ -74,12 +74,12 @@ def test_a_strip_shows_the_windows_and_the_map_where_it_is_high():
 
 
 def test_large_images_become_small():
-    assert strip(np.zeros((3, 512, 512), dtype=np.uint8), np.zeros((16, 16), dtype=np.float32)).size == (4 * 224, 224)
+    assert strip(np.zeros((3, 512, 512), dtype=np.uint8), np.zeros((512, 512), dtype=np.float32)).size == (4 * 224, 224)
 
 
 def test_a_map_without_anything_in_favour_changes_nothing():
     image = np.full((3, 32, 32), 80, dtype=np.uint8)
-    tiles = np.asarray(strip(image, np.full((2, 2), -1, dtype=np.float32)))
+    tiles = np.asarray(strip(image, np.full((32, 32), -1, dtype=np.float32)))
     assert (tiles == 80).all()
 
 
