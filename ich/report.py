@@ -220,6 +220,7 @@ def render(
     verdict: str,
     classes: pd.DataFrame,
     counts: pd.DataFrame,
+    described: pd.DataFrame,
     flow: Mapping[str, Any],
     quarantine: pd.DataFrame,
     models: Mapping[str, Mapping[str, Any]],
@@ -246,6 +247,8 @@ def render(
         As from `comparison.by_class`.
     counts : DataFrame
         As from `cohort.counts`.
+    described : DataFrame
+        As from `characteristics.characteristics`.
     flow : mapping
         data/flow.json.
     quarantine : DataFrame
@@ -299,7 +302,7 @@ def render(
         published=f"Published, {paper.DATA}" + ("" if paper.is_test_set(slices) else ": another data set"),
         confidence=f"{configuration['evaluation']['confidence']:.0%}",
         parts=_PARTS,
-        characteristics=[*_characteristics(counts, flow)],
+        characteristics=[*_characteristics(counts, described, flow)],
         flow=flow,
         excluded={
             stage: [*quarantine.loc[quarantine["stage"] == stage, "reason"].value_counts().sort_index().items()]
@@ -405,7 +408,9 @@ def _published(value: float, notes: str) -> dict[str, Any]:
     return cell | {"notes": [paper.note_number(key) for key in notes.split()]}
 
 
-def _characteristics(counts: pd.DataFrame, flow: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[str]]]:
+def _characteristics(
+    counts: pd.DataFrame, described: pd.DataFrame, flow: Mapping[str, Any]
+) -> Iterator[tuple[str, list[str], list[str]]]:
     """Give the rows of the table of the cohort: what is counted, in each part, and the paper's share."""
     for size in ("patients", "series", "slices"):
         yield size, [f"{flow[part][size]:,}" for part in _PARTS], []
@@ -414,7 +419,19 @@ def _characteristics(counts: pd.DataFrame, flow: Mapping[str, Any]) -> Iterator[
     for place, name in enumerate(CLASSES):
         cells = [rows[part, name] for part in _PARTS]
         ours = [f"{int(cell['positive']):,} ({cell['prevalence']:.1%})" for cell in cells]
-        yield name, ours, [f"{paper.PREVALENCE[part][place]:.1%}" for part in _PARTS]
+        yield f"slices with {name}", ours, [f"{paper.PREVALENCE[part][place]:.1%}" for part in _PARTS]
+    for (title, group), found in described.fillna({"group": ""}).groupby(["characteristic", "group"], sort=False):
+        each_part: list[Any] = found.set_index("part").loc[[*_PARTS]].to_dict("records")
+        yield f"{title} {group}".strip(), [_described(cell) for cell in each_part], []
+
+
+def _described(cell: Mapping[str, Any]) -> str:
+    """Write a number with its share, or a median with its quartiles."""
+    if not math.isnan(cell["share"]):
+        return f"{cell['n']:,} ({cell['share']:.1%})"
+    if math.isnan(cell["median"]):
+        return "–"
+    return f"{cell['median']:.1f} ({cell['lower_quartile']:.1f} to {cell['upper_quartile']:.1f})"
 
 
 def _training(models: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:

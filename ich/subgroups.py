@@ -69,10 +69,7 @@ def groups(sample: Sample, slices: pd.DataFrame) -> dict[str, pd.Categorical]:
         labelled with. Categories stand in their order.
     """
     slices = slices.assign(pixels=_pixels(slices))
-    series = slices.groupby(SERIES)
-    facts = series.agg(tilt=("tilt", "median"), spacing=("gap", "median"), slices=("image_id", "size"))
-    facts["pixels"] = series["pixels"].first().where(series["pixels"].nunique() == 1, "mixed")
-    rows = sample.rows.merge(facts, left_on=SERIES, right_index=True, how="left", validate="many_to_one")
+    rows = sample.rows.merge(series_facts(slices), left_on=SERIES, right_index=True, how="left", validate="many_to_one")
     position = {}
     if sample.unit == "slice":
         own = slices.set_index("image_id").loc[rows["image_id"]]
@@ -88,6 +85,25 @@ def groups(sample: Sample, slices: pd.DataFrame) -> dict[str, pd.Categorical]:
         **position,
         "subtypes": _named(subtypes, ["none", "one", "two or more"]),
     }
+
+
+def series_facts(slices: pd.DataFrame) -> pd.DataFrame:
+    """Say what is known of each series.
+
+    Parameters
+    ----------
+    slices : DataFrame
+        `HEADERS` of all slices of the series.
+
+    Returns
+    -------
+    DataFrame
+        By `units.SERIES`: tilt (degrees; median of the slices), spacing (mm; median distance of neighbours, NaN of a
+        single slice), slices (their number) and pixels (bits stored and sign; `mixed` where slices differ).
+    """
+    series = slices.assign(pixels=_pixels(slices)).groupby(SERIES)
+    facts = series.agg(tilt=("tilt", "median"), spacing=("gap", "median"), slices=("image_id", "size"))
+    return facts.assign(pixels=series["pixels"].first().where(series["pixels"].nunique() == 1, "mixed"))
 
 
 def _pixels(slices: pd.DataFrame) -> pd.Series:

@@ -12,6 +12,7 @@ import yaml
 from PIL import Image
 
 from ich import comparison, figures, paper
+from ich.characteristics import characteristics
 from ich.checklist import checklist
 from ich.cohort import counts
 from ich.labels import CLASSES
@@ -76,6 +77,7 @@ def inputs(folder, experiments, synthetic=True, frame=None):
         "verdict": "One & only.",
         "classes": comparison.by_class(by_name),
         "counts": counts(results.cohort()),
+        "described": characteristics(results.cohort(), results.manifest()),
         "flow": {
             "slices": 4351,
             "labels": 4322,
@@ -246,7 +248,17 @@ def test_the_cohort_is_that_of_the_files(given, page):
     for name, group in given["counts"].groupby("class"):
         ours = [f"{row['positive']} ({row['prevalence']:.1%})" for row in group.to_dict("records")]
         place = CLASSES.index(name)
-        assert rows[name] == ours + [f"{shares[place]:.1%}" for shares in paper.PREVALENCE.values()]
+        assert rows[f"slices with {name}"] == ours + [f"{shares[place]:.1%}" for shares in paper.PREVALENCE.values()]
+    for title, found in given["described"].groupby("characteristic"):
+        for group, cells in found.fillna({"group": ""}).groupby("group"):
+            for shown, cell in zip(rows[f"{title} {group}".strip()], cells.to_dict("records"), strict=False):
+                n, share, *quartiles = (
+                    cell[key] for key in ("n", "share", "median", "lower_quartile", "upper_quartile")
+                )
+                parts = [n, 100 * share] if share == share else quartiles
+                assert [float(each) for each in re.findall(r"[\d.]+", shown.replace(",", ""))] == [
+                    pytest.approx(each, abs=0.05001) for each in parts
+                ]
 
 
 def test_training_and_environment_are_those_of_model_json(page):

@@ -5,8 +5,16 @@ from snakemake.io import strip_wildcard_constraints
 
 rule describe:
     input:
-        "<results>/data/cohort.csv",
+        counts="<results>/data/cohort.csv",
+        cohort="<results>/data/cohort.parquet",
+        slices="<results>/data/slices.parquet",
     output:
+        characteristics=report(
+            "<results>/data/characteristics.csv",
+            caption="../report/characteristics.rst",
+            category="Cohort",
+            labels={"table": "characteristics by part"},
+        ),
         labels=figure("<results>/data/figures/label_counts.svg", "Cohort", "label counts"),
         labels_png="<results>/data/figures/label_counts.png",
         parts=figure("<results>/data/figures/prevalence.svg", "Cohort", "prevalence by part"),
@@ -89,6 +97,7 @@ rule report:
         verdict="<results>/comparison/verdict.txt",
         classes="<results>/comparison/classes.csv",
         counts="<results>/data/cohort.csv",
+        characteristics="<results>/data/characteristics.csv",
         flow="<results>/data/flow.json",
         quarantine="<results>/data/quarantine.csv",
         resources="<results>/report/resources.csv",
@@ -148,7 +157,7 @@ rule crate:
         labels=CONFIG.data.labels_path,
         inventory="<results>/data/inventory.parquet",
         results=[
-            *expand("<results>/data/{name}", name=["cohort.csv", "flow.json"]),
+            *expand("<results>/data/{name}", name=["cohort.csv", "characteristics.csv", "flow.json"]),
             *expand(rules.train.output, experiment=CONFIG.experiments),
             *expand(rules.evaluate.output, experiment=CONFIG.experiments),
             *expand(rules.curves.output, experiment=CONFIG.experiments),

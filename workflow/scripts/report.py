@@ -17,6 +17,7 @@ page = render(
     verdict=Path(snakemake.input.verdict).read_text(encoding="utf-8").strip(),
     classes=pd.read_csv(snakemake.input.classes),
     counts=pd.read_csv(snakemake.input.counts),
+    described=pd.read_csv(snakemake.input.characteristics),
     flow=read_json(snakemake.input.flow),
     quarantine=pd.read_csv(snakemake.input.quarantine, keep_default_na=False),
     models=dict(zip(snakemake.params.experiments, map(read_json, snakemake.input.facts), strict=True)),
