@@ -1,5 +1,7 @@
 """Cases to look at: right and wrong calls of each class, with the map of where the model looks."""
 
+import hashlib
+import hmac
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,7 +17,7 @@ from ich.labels import CLASSES
 
 KINDS = ("true positive", "false positive", "false negative", "true negative")
 CASES_COLUMNS = [
-    "class", "kind", "place", "image_id", "series_instance_uid", "number", "of", "millimetres", "probability",
+    "class", "kind", "place", "image_id", "alias", "series_instance_uid", "number", "of", "millimetres", "probability",
     "threshold", *CLASSES, "picture",
 ]  # fmt: skip
 TILE = 224  # pixels: larger images are made smaller, so that the page stays light
@@ -81,8 +83,11 @@ def places(slices: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        image_id, number (from 1, from the feet up), of (slices in the series) and millimetres (from the first slice).
+        image_id, number (from 1, from the feet up), of (slices in the series), millimetres (from the first slice) and
+        alias: 12 hexadecimal digits in the place of the id. They are HMAC-SHA-256 with all ids as the key, so that who
+        has the data can find a slice again, and who only knows or guesses its id cannot.
     """
+    key = hashlib.sha256("\n".join(sorted(slices["image_id"])).encode()).digest()
     series = slices.groupby(["patient_id", "series_instance_uid"])
     return pd.DataFrame(
         {
@@ -90,6 +95,7 @@ def places(slices: pd.DataFrame) -> pd.DataFrame:
             "number": slices["index"] + 1,
             "of": series["image_id"].transform("size"),
             "millimetres": (slices["position"] - series["position"].transform("min")).round(1),
+            "alias": [hmac.digest(key, name.encode(), "sha256").hex()[:12] for name in slices["image_id"]],
         }
     )
 

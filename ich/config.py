@@ -292,7 +292,12 @@ class Evaluation(Section):
 class Report(Section):
     """The page with all results."""
 
-    hash_ids: bool = Field(description="Show hashes in the place of the ids of slices.")
+    hash_ids: bool = Field(
+        description=(
+            "Show hashes in the place of the ids of slices, which only who has all ids can find again, and no paths of "
+            "the configuration."
+        )
+    )
 
 
 class Config(Section):

@@ -2,7 +2,6 @@
 
 import base64
 import functools
-import hashlib
 import html
 import itertools
 import math
@@ -167,13 +166,13 @@ def gallery(folder: str | Path, hash_ids: bool) -> list[tuple[str, list[Picture]
     folder : path
         evaluation/{experiment}/cases.
     hash_ids : bool
-        Show the first 12 digits of the SHA-256 of an id in its place.
+        Show the alias of a slice in the place of its id.
 
     Returns
     -------
     list of (class, list of Picture)
     """
-    table = pd.read_csv(Path(folder, "cases.csv"), dtype={"image_id": str})
+    table = pd.read_csv(Path(folder, "cases.csv"), dtype={"image_id": str, "alias": str})
     found = []
     for name, rows in table.groupby("class", sort=False):
         records: list[Any] = rows.to_dict("records")
@@ -184,12 +183,26 @@ def gallery(folder: str | Path, hash_ids: bool) -> list[tuple[str, list[Picture]
 def _case(row: Mapping[str, Any], hash_ids: bool) -> tuple[str, str]:
     """Give title and caption of a case."""
     labels = ", ".join(name for name in CLASSES[:-1] if row[name]) or "no haemorrhage"
-    name = hashlib.sha256(row["image_id"].encode()).hexdigest()[:12] if hash_ids else row["image_id"]
+    name = row["alias"] if hash_ids else row["image_id"]
     caption = (
         f"Probability {row['probability']:.3f}, threshold {number(row['threshold'])}. Labelled {labels}. "
         f"Slice {row['number']} of {row['of']}, {row['millimetres']:g} mm from the first. {name}"
     )
     return f"{row['kind'].capitalize()}, {row['class']}", caption
+
+
+def without_paths(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Hide where files lie, for paths may name a person or an institution."""
+
+    def hidden(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: hidden(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [hidden(each) for each in value]
+        return "hidden" if isinstance(value, str) and "/" in value else value
+
+    places = dict.fromkeys(("root", "labels", "dicom"), "hidden")
+    return hidden({**configuration, "data": {**configuration["data"], **places}})
 
 
 # The tables by class: metric, title, what is good; and the baseline's metric where there is one.

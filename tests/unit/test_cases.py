@@ -60,6 +60,17 @@ def test_places_in_a_series():
     assert found["millimetres"].tolist() == [0, 5, 12.5, 0, 5]
 
 
+def test_an_alias_can_be_checked_by_who_has_all_ids_alone():
+    slices = pd.DataFrame(
+        {"image_id": ["b", "a"], "patient_id": "P", "series_instance_uid": "1", "index": [0, 1], "position": [0.0, 5.0]}
+    )
+    aliases = places(slices)["alias"].tolist()
+    # `printf 'a\nb' | sha256sum` is the key of `printf b | openssl dgst -sha256 -mac HMAC -macopt hexkey:KEY`
+    assert aliases == ["bfa0868c5a16", "60fcc066c353"]
+    more = pd.concat([slices, slices.assign(image_id=["c", "d"])])
+    assert places(more)["alias"].iloc[0] != aliases[0]
+
+
 def test_a_strip_shows_the_windows_and_the_map_where_it_is_high():
     image = np.zeros((3, 64, 64), dtype=np.uint8)
     image[0], image[1], image[2] = 50, 100, 150

@@ -5,13 +5,16 @@ import pandas as pd
 from ich import jobs
 from ich.files import read_json, write_text
 from ich.provenance import commit
-from ich.report import gallery, picture, render
+from ich.report import gallery, picture, render, without_paths
 
 jobs.start(snakemake.log[0])
 captions = Path(snakemake.scriptdir, "../report")
 evaluations = {name: {} for name in snakemake.params.experiments}
 for path in map(Path, snakemake.input.evaluations):
     evaluations[path.parent.name][path.stem] = pd.read_csv(path)
+configuration = snakemake.params.configuration
+if snakemake.params.hash_ids:
+    configuration = without_paths(configuration)
 page = render(
     comparison=Path(snakemake.input.table).read_text(encoding="utf-8"),
     verdict=Path(snakemake.input.verdict).read_text(encoding="utf-8").strip(),
@@ -35,7 +38,7 @@ page = render(
         )
     },
     resources=pd.read_csv(snakemake.input.resources),
-    configuration=snakemake.params.configuration,
+    configuration=configuration,
     results=Path(snakemake.output[0]).parents[1],
     commit=commit(snakemake.scriptdir),
     synthetic=snakemake.params.synthetic,
