@@ -51,6 +51,7 @@ rule all:
         expand(rules.evaluate.output, experiment=CONFIG.experiments),
         expand(rules.curves.output, experiment=CONFIG.experiments),
         expand(rules.cases.output, experiment=CONFIG.experiments),
+        expand(rules.card.output, experiment=CONFIG.experiments),
         rules.describe.output,
         rules.montage.output,
         rules.compare.output,

@@ -345,7 +345,7 @@ def to_markdown(table: pd.DataFrame, head: str) -> str:
     reasons, notes = _notes(table)
 
     def marked(text: str, marks: Sequence[str]) -> str:
-        return _markdown(text) + "".join(f" [{mark}]" for mark in marks)
+        return markdown(text) + "".join(f" [{mark}]" for mark in marks)
 
     other = table["data"].str.endswith("another data set").any()
     origin = " (paper, another data set)" if other else " (paper)"
@@ -358,15 +358,15 @@ def to_markdown(table: pd.DataFrame, head: str) -> str:
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(
         [
-            _markdown(head),
+            markdown(head),
             "",
             *lines,
             "",
-            *(f"- [{mark}] {_markdown(reason)}" for mark, reason in reasons.items()),
+            *(f"- [{mark}] {markdown(reason)}" for mark, reason in reasons.items()),
             "",
             "Notes on the paper's numbers:",
             "",
-            *(f"{mark}. {_markdown(note)}" for mark, note in notes.items()),
+            *(f"{mark}. {markdown(note)}" for mark, note in notes.items()),
             "",
             paper.CITATION,
             "",
@@ -374,7 +374,7 @@ def to_markdown(table: pd.DataFrame, head: str) -> str:
     )
 
 
-def _markdown(text: str) -> str:
+def markdown(text: str) -> str:
     """Escape what Markdown, or HTML in it, would take for its own."""
     return re.sub(r"([\\|<>*`\[\]])", r"\\\1", " ".join(text.split()))
 

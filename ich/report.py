@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from ich import grids, paper
+from ich import facts, grids, paper
 from ich.checklist import SOURCES, checklist
 from ich.comparison import duration, letters, number
 from ich.grids import Grid
@@ -322,9 +322,9 @@ def render(
             for stage in ("headers", "slices", "cohort", "cache")
         },
         experiments=list(models),
-        channels={name: _windows(model["windows"]) for name, model in models.items()},
-        training=[*_training(models)],
-        environment=[*_environment(models)],
+        channels={name: facts.channels(model) for name, model in models.items()},
+        training=[*facts.training(models)],
+        environment=[*facts.environment(models)],
         grids={
             "scans": grids.scans({name: tables["metrics"] for name, tables in evaluations.items()}),
             "differences": [*grids.differences(pairs)],
@@ -447,24 +447,6 @@ def _described(cell: Mapping[str, Any]) -> str:
     return f"{cell['median']:.1f} ({cell['lower_quartile']:.1f} to {cell['upper_quartile']:.1f})"
 
 
-def _training(models: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
-    """Give the rows of the table of training, of what model.json holds, a cell an experiment."""
-    yield "architecture", [model["model"] for model in models.values()]
-    yield "parameters", [f"{model['parameters']:,}" for model in models.values()]
-    settings = [model["configuration"] for model in models.values()]
-    yield "initial weights", [Path(each["weights"]).name if each["weights"] else "random" for each in settings]
-    yield "input", [f"{model['size']} × {model['size']} pixels" for model in models.values()]
-    yield "channels", [_windows(model["windows"]) for model in models.values()]
-    yield "trained on", [_trained_on(model, "train") for model in models.values()]
-    yield "validated on", [_trained_on(model, "validation") for model in models.values()]
-    yield "batch size", [f"{each['batch_size']} slices" for each in settings]
-    yield "optimiser", [_optimiser(each) for each in settings]
-    yield "augmentation", [_augmentation(each["augmentation"]) for each in settings]
-    yield "epoch kept", [f"{each['best_epoch']} of {len(each['seconds_per_epoch'])}" for each in models.values()]
-    yield "time", [duration(model["seconds"]) for model in models.values()]
-    yield "seed", [f"{model['seed']}" for model in models.values()]
-
-
 def _points(table: pd.DataFrame) -> Iterator[list[str]]:
     """Give the head and the rows of the table of a search, best first."""
     keys = [*table.columns[1 : table.columns.get_loc("epochs")]]
@@ -505,30 +487,3 @@ def _checklists() -> Iterator[dict[str, Any]]:
             "answered": int((rows["place"] != "").sum()),
             "rows": rows.to_dict("records"),
         }
-
-
-def _windows(windows: Sequence[Mapping[str, Any]]) -> str:
-    named = (f"{each['name'].replace('_', ' ')} ({each['level']:g}, {each['width']:g})" for each in windows)
-    return " · ".join(named)
-
-
-def _augmentation(settings: Mapping[str, float]) -> str:
-    flips = f"flips {settings['horizontal_flip']:.0%} left to right, {settings['vertical_flip']:.0%} top to bottom"
-    return f"{flips}; rotation up to {settings['rotation']:g}°"
-
-
-def _optimiser(settings: Mapping[str, Any]) -> str:
-    optimizer = settings["optimizer"]
-    return f"{optimizer['name']}, learning rate {optimizer['learning_rate']:g}, {settings['schedule']['name']} schedule"
-
-
-def _trained_on(model: Mapping[str, Any], part: str) -> str:
-    return f"{model['slices'][part]:,} slices of {model['patients'][part]:,} patients"
-
-
-def _environment(models: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
-    """Give the rows of the table of hardware and versions, a cell an experiment; a dash where one does not say."""
-    for kind in ("hardware", "versions"):
-        for key in dict.fromkeys(key for model in models.values() for key in model[kind]):
-            yield key, [f"{model[kind].get(key, '–')}" for model in models.values()]
-    yield "code", [model["code"] for model in models.values()]

@@ -25,7 +25,8 @@ def after_training(*experiments):
 
 
 def after_prediction(*experiments):
-    return of("evaluate", *experiments) | of("curves", *experiments) | of("cases", *experiments) | AFTER_ALL
+    rules = ("evaluate", "curves", "cases", "card")
+    return set().union(*(of(rule, *experiments) for rule in rules)) | AFTER_ALL
 
 
 def training_of(*experiments):

@@ -102,6 +102,7 @@ ARTIFACTS = [
     "models/resnet18/weights.safetensors",
     "models/densenet121/history.csv",
     "models/densenet121/model.json",
+    "models/densenet121/README.md",
     "report/resources.csv",
 ]
 

@@ -118,6 +118,31 @@ rule cases:
         "../scripts/cases.py"
 
 
+rule card:
+    input:
+        facts="<results>/models/{experiment}/model.json",
+        weights="<results>/models/{experiment}/weights.safetensors",
+        counts="<results>/data/cohort.csv",
+        metrics="<results>/evaluation/{experiment}/metrics.csv",
+        points="<results>/evaluation/{experiment}/operating_points.csv",
+        calibration="<results>/evaluation/{experiment}/calibration.csv",
+    output:
+        "<results>/models/{experiment}/README.md",
+    log:
+        "<logs>/card/{experiment}.log",
+    benchmark:
+        "<benchmarks>/card/{experiment}.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        settings={key: canonical(CONFIG.evaluation)[key] for key in ("scan", "threshold", "confidence")},
+        synthetic=SYNTHETIC,
+        code=code("card"),
+    script:
+        "../scripts/card.py"
+
+
 rule pairs:
     input:
         cohort="<results>/data/cohort.parquet",

@@ -63,6 +63,7 @@ rule resources:
         rules.montage.output,
         expand(rules.curves.output.history, experiment=CONFIG.experiments),
         expand(rules.cases.output.series, experiment=CONFIG.experiments),
+        expand(rules.card.output, experiment=CONFIG.experiments),
         expand(rules.search_choose.output.points, search=SEARCHES),
     output:
         "<results>/report/resources.csv",
@@ -159,6 +160,7 @@ rule crate:
         results=[
             *expand("<results>/data/{name}", name=["cohort.csv", "characteristics.csv", "flow.json"]),
             *expand(rules.train.output, experiment=CONFIG.experiments),
+            *expand(rules.card.output, experiment=CONFIG.experiments),
             *expand(rules.evaluate.output, experiment=CONFIG.experiments),
             *expand(rules.curves.output, experiment=CONFIG.experiments),
             *rules.compare.output,
