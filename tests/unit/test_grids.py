@@ -62,7 +62,8 @@ def test_scans_of_all_experiments(tables):
         table.query("part == 'test' and unit == 'scan'").assign(experiment=name)
         for name, table in (("one", tables["metrics"]), ("two", other["metrics"]))
     ]
-    assert values(grid).items() >= expected(pd.concat(files), ["class", "experiment"], "metric", heads).items()
+    together = pd.concat(files).replace({"class": {"kaggle": "any counted twice"}})
+    assert values(grid).items() >= expected(together, ["class", "experiment"], "metric", heads).items()
     assert [names for names, _ in grid.rows][:2] == [["epidural", "one"], ["epidural", "two"]]
 
 

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from playwright.sync_api import sync_playwright
 
 from ich.settings import merged
 
 ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+needs_chromium = pytest.mark.skipif(
+    not CHROMIUM and "CI" not in os.environ, reason="needs Chromium: `apt-get install chromium`, or the like"
+)
 
 TINY = {
     "results": "results",
@@ -85,3 +90,11 @@ def finished(tmp_path_factory) -> Project:
     project = Project(tmp_path_factory.mktemp("project"), TINY)
     project.run()
     return project
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium."""
+    with sync_playwright() as playwright:
+        # No sandbox: in containers Chromium has no right to make one, and the page is our own.
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

@@ -1,28 +1,17 @@
 """The report of a finished run in a real browser: what it shows, how it is used, and that it asks for nothing."""
 
-import csv
 import math
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+from tests.workflow import shown
+from tests.workflow.conftest import needs_chromium
+
 PICTURES = Path(__file__).parents[2] / "build/screenshots"
 
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM and "CI" not in os.environ, reason="needs Chromium: `apt-get install chromium`, or the like"
-)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        # No sandbox: in containers Chromium has no right to make one, and the page is our own.
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+pytestmark = needs_chromium
 
 
 @pytest.fixture
@@ -49,17 +38,6 @@ def visit(browser, finished):
     assert seen["problems"] == []
 
 
-def texts(cells):
-    """Texts of cells without the marks of their notes."""
-    return cells.evaluate_all(
-        """cells => cells.map(cell => {
-            const copy = cell.cloneNode(true);
-            copy.querySelectorAll("sup, caption").forEach(each => each.remove());
-            return copy.textContent.replace(/\\s+/g, " ").trim();
-        })"""
-    )
-
-
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_and_is_accessible(visit, width, scheme):
@@ -71,18 +49,8 @@ def test_the_page_fits_and_is_accessible(visit, width, scheme):
     assert [(each["impact"], each["id"], each["nodes"][0]["html"]) for each in violations] == []
 
 
-def test_the_comparison_table_is_that_of_the_file(visit, finished):
-    table = visit().locator("table.comparison")
-    with (finished.folder / "results/comparison/table.csv").open(newline="") as file:
-        written = {}
-        for cell in csv.DictReader(file):
-            written.setdefault(cell["quantity"], []).append(cell)
-    columns = texts(table.locator("thead tr").last.locator("th"))
-    rows = [texts(row.locator("th, td")) for row in table.locator("tbody tr").all()]
-    assert {quantity: cells for quantity, *cells in rows} == {
-        quantity: [cell["text"] for cell in cells] for quantity, cells in written.items()
-    }
-    assert all([cell["column"].removesuffix(" (paper)") for cell in cells] == columns for cells in written.values())
+def test_every_number_is_that_of_its_file(visit, finished):
+    shown.check(visit(), finished)
 
 
 def test_tables_are_sorted_by_keyboard(visit):

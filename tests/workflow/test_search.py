@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from ich.settings import merged
-from tests.workflow.conftest import Project
+from tests.workflow import shown
+from tests.workflow.conftest import Project, needs_chromium
 from tests.workflow.test_reruns import AFTER_ALL, after_training, of, training_of
 
 SEEDS = ("resnet18_seed0", "resnet18_seed1")
@@ -86,6 +87,13 @@ def test_the_comparison_has_mean_and_spread_of_the_seeds(searched):
     page = (results / "report/index.html").read_text()
     for text in ("Points of resnet18", "resnet18, mean of 2 seeds", "search_point"):
         assert text in page
+
+
+@needs_chromium
+def test_every_number_of_the_page_is_that_of_its_file(searched, browser):
+    page = browser.new_page()
+    page.goto((searched.folder / "results/report/index.html").as_uri())
+    shown.check(page, searched)
 
 
 def test_resources_count_the_jobs_of_this_configuration(searched):
