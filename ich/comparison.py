@@ -132,11 +132,20 @@ def number(value: float, lower: float = math.nan, upper: float = math.nan, sd: f
     """Write a measured value for a reader, with its interval and SD over seeds if it has them; a dash for none."""
     if math.isnan(value):
         return "–"
-    written = f"{value:.3f}" if math.isfinite(value) else "∞"
-    spread = "" if math.isnan(sd) else f"SD {sd:.3f}"
-    interval = "" if math.isnan(lower) else f"{lower:.3f} to {upper:.3f}"
-    inside = "; ".join(filter(None, [interval, spread]))
+    written, low, high, spread = (f"{each:.3f}".replace("inf", "∞") for each in (value, lower, upper, sd))
+    interval = "" if math.isnan(lower) else f"{low} to {high}"
+    inside = "; ".join(filter(None, [interval, "" if math.isnan(sd) else f"SD {spread}"]))
     return f"{written} ({inside})" if inside else written
+
+
+def p_value(p: float) -> str:
+    """Write a p value for a reader; none is so small that it were zero."""
+    return "<0.001" if p < 0.001 else number(p)
+
+
+def reason_of(row: Mapping[str, Any]) -> str:
+    """Give the reason of a row; an empty one is NaN once it was a CSV file."""
+    return row["reason"] if isinstance(row.get("reason"), str) else ""
 
 
 def _cell(
@@ -150,9 +159,8 @@ def _cell(
 def _measured(rows: pd.DataFrame, key: tuple[str, str]) -> dict[str, Any]:
     """Give the cell of a metric of a class."""
     row: Any = rows.loc[key]
-    reason = row["reason"] if isinstance(row["reason"], str) else ""  # an empty one is NaN once it was a CSV file
     sd = float(row.get("sd", math.nan))  # there is none without `over_seeds`
-    return _cell(float(row["value"]), float(row["lower"]), float(row["upper"]), sd, reason=reason)
+    return _cell(float(row["value"]), float(row["lower"]), float(row["upper"]), sd, reason=reason_of(row))
 
 
 def _experiment(rows: pd.DataFrame, known: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -496,28 +504,44 @@ def _latex(text: str) -> str:
 _FEW = 100  # slices, a few scans: the bootstrap of so few patients is no guide
 
 
-def verdict(metrics: Mapping[str, pd.DataFrame], synthetic: bool) -> str:
+def verdict(
+    metrics: Mapping[str, pd.DataFrame],
+    pairs: pd.DataFrame,
+    synthetic: bool,
+    members: Mapping[str, Sequence[str]] | None = None,
+) -> str:
     """Say in two sentences what the test part tells, and no more than it does.
 
-    The experiments are ordered by the mean log loss of the classes, which has a value on any test part.
+    The experiments are ordered by the mean log loss of the classes, which has a value on any test part. Whether the
+    order of the best two may be chance is said by their paired difference alone: intervals of two values may overlap
+    where that of the difference leaves zero out.
+
+    Parameters
+    ----------
+    metrics : mapping of experiment to DataFrame
+        As of `comparison`.
+    pairs : DataFrame
+        As from `pairs.pairs`, of the first training of each experiment; empty of one experiment.
+    synthetic : bool
+        Say that the data is synthetic.
+    members : mapping of experiment to sequence of str, or None
+        As of `comparison`.
     """
     losses = {name: _mean_log_loss(frame, "log_loss") for name, frame in metrics.items()}
     first_frame = next(iter(metrics.values()))
     slices = first_frame.loc[first_frame["part"] == "test", "n"].iloc[0]
     best, *others = sorted(losses, key=lambda name: losses[name][0])
     if others:
-        (value, _, upper), (next_value, next_lower, _) = losses[best], losses[others[0]]
-        if slices < _FEW:
-            remark = "these are too few slices to conclude from"
-        elif math.isnan(upper) or math.isnan(next_lower):
-            remark = "there are no intervals, so this order may be chance"
-        elif upper < next_lower:
-            remark = "their intervals do not overlap"
-        else:
-            remark = "their intervals overlap, so this order may be chance"
+        trained = [members[name] if members else [name] for name in (best, others[0])]
+        remark = "these are too few slices to conclude from"
+        if slices >= _FEW:
+            remark = _paired(pairs, trained[0][0], trained[1][0], len(losses))
+            if any(len(each) > 1 for each in trained):
+                remark = f"of their first trainings alone, {remark}"
         first = (
             f"On {slices:,} test slices {best} has the lowest average log loss, {number(*losses[best])}, which is "
-            f"{next_value - value:.3f} below the {number(*losses[others[0]])} of {others[0]}; {remark}."
+            f"{losses[others[0]][0] - losses[best][0]:.3f} below the {number(*losses[others[0]])} of {others[0]}; "
+            f"{remark}."
         )
     else:
         first = f"On {slices:,} test slices {best} has an average log loss of {number(*losses[best])}."
@@ -540,6 +564,28 @@ def verdict(metrics: Mapping[str, pd.DataFrame], synthetic: bool) -> str:
     if synthetic:
         last += "; the data is synthetic, so none of this says how well the models read scans of patients"
     return f"{first} {last}."
+
+
+def _paired(pairs: pd.DataFrame, best: str, other: str, count: int) -> str:
+    """Say by how much the other's mean log loss is higher on the same slices, and whether that may be chance.
+
+    best and other are trainings, chosen out of `count`.
+    """
+    rows = pairs[(pairs["unit"] == "slice") & (pairs["class"] == "mean") & (pairs["metric"] == "log_loss")]
+    row = rows[rows["first"].isin([best, other]) & rows["second"].isin([best, other])].iloc[0]
+    value, lower, upper = row["value"], row["lower"], row["upper"]
+    if row["first"] == best:
+        value, lower, upper = -value, -upper, -lower
+    if math.isnan(lower):
+        return "the paired difference has no interval, so this order may be chance"
+    p = f"p = {p_value(row['p'])}".replace("= <", "< ")
+    chosen = f" (not corrected for the choice of two out of {count})" if count > 2 else ""
+    said = f"the paired difference is {number(value, lower, upper)}, {p}{chosen}: "
+    if lower > 0:
+        return said + "its interval leaves zero out, so chance in the choice of patients hardly explains this order"
+    if upper < 0:
+        return said + "its interval lies wholly on the other side of zero"
+    return said + "its interval holds zero, so this order may be chance"
 
 
 def _mean_log_loss(frame: pd.DataFrame, metric: str) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ich.comparison import letters, number
+from ich.comparison import letters, number, reason_of
 
 _METRICS = {
     "roc_auc": "ROC AUC",
@@ -92,7 +92,7 @@ def grid(table: pd.DataFrame, caption: str, names: Sequence[str], of: str, colum
     shown = table[table[of].isin(columns)].astype({of: str})
     present = [name for name in columns if (shown[of] == name).any()]
     records: list[Any] = shown.to_dict("records")
-    marks = letters(_reason(row) for row in records)
+    marks = letters(reason_of(row) for row in records)
     cells: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
     for row in records:
         cells.setdefault(tuple(str(row[name]) for name in names), {})[row[of]] = _cell(row, marks)
@@ -106,11 +106,6 @@ def grid(table: pd.DataFrame, caption: str, names: Sequence[str], of: str, colum
     )
 
 
-def _reason(row: Mapping[str, Any]) -> str:
-    reason = row.get("reason")
-    return reason if isinstance(reason, str) else ""  # an empty one is NaN once it was a CSV file
-
-
 def _cell(row: Mapping[str, Any], marks: Mapping[str, str]) -> dict[str, Any]:
     value = row["value"]
     whole = row.get("whole") is True  # NaN where only other rows have it
@@ -119,7 +114,7 @@ def _cell(row: Mapping[str, Any], marks: Mapping[str, str]) -> dict[str, Any]:
         "text": f"{value:,.0f}" if whole and not math.isnan(value) else text,
         "interval": interval and f"({interval}",
         "sort": "" if math.isnan(value) else repr(float(value)),
-        "mark": marks.get(_reason(row), ""),
+        "mark": marks.get(reason_of(row), ""),
         "few": bool(row.get("few", False)),
     }
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from ich import facts, grids, paper
 from ich.checklist import SOURCES, checklist
-from ich.comparison import duration, letters, number
+from ich.comparison import duration, letters, number, reason_of
 from ich.grids import Grid
 from ich.labels import CLASSES
 
@@ -377,7 +377,7 @@ def _scores(classes: pd.DataFrame) -> Iterator[dict[str, Any]]:
     experiments = [*dict.fromkeys(row["experiment"] for row in records)]
     for metric, title, remark, baseline in _SCORES:
         groups = [group for experiment, each, group in rows if (experiment, each) == (experiments[0], metric)]
-        reasons = letters(_reason(rows[name, metric, group]) for group in groups for name in experiments)
+        reasons = letters(reason_of(rows[name, metric, group]) for group in groups for name in experiments)
         published = not math.isnan(paper.published("ResNet18", metric, "any")[0])
         table = []
         for group in groups:
@@ -399,10 +399,6 @@ def _scores(classes: pd.DataFrame) -> Iterator[dict[str, Any]]:
         }
 
 
-def _reason(row: Mapping[str, Any]) -> str:
-    return row["reason"] if isinstance(row["reason"], str) else ""  # an empty one is NaN once it was a CSV file
-
-
 def _cell(row: Mapping[str, Any], reasons: Mapping[str, str]) -> dict[str, Any]:
     """Give what a cell shows, its value in full to sort by, and the mark of its reason."""
     value, _, interval = number(row["value"], row["lower"], row["upper"], row["sd"]).partition(" (")
@@ -410,7 +406,7 @@ def _cell(row: Mapping[str, Any], reasons: Mapping[str, str]) -> dict[str, Any]:
         "value": value,
         "interval": interval and f"({interval}",
         "sort": "" if math.isnan(row["value"]) else repr(float(row["value"])),
-        "mark": reasons.get(_reason(row), ""),
+        "mark": reasons.get(reason_of(row), ""),
         "notes": [],
     }
 

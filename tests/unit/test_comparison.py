@@ -340,6 +340,16 @@ def test_letters_go_on_after_z():
     assert marks[25:] == ["z", "aa", "bb"]
 
 
+@pytest.mark.parametrize(
+    ("cells", "text"),
+    [((math.inf,), "∞"), ((-math.inf,), "-∞"), ((1.5, -math.inf, math.inf), "1.500 (-∞ to ∞)"),
+     ((-0.5, -1, math.inf), "-0.500 (-1.000 to ∞)"), ((math.nan, 1, 2), "–"),
+     ((1, 0, 2, 0.25), "1.000 (0.000 to 2.000; SD 0.250)")],
+)  # fmt: skip
+def test_numbers_with_their_intervals(cells, text):
+    assert comparison.number(*cells) == text
+
+
 # ---- missing values
 
 
@@ -420,19 +430,86 @@ def with_losses(metrics, prior=0.5, **losses):
     return made
 
 
-def test_the_verdict_orders_by_log_loss_and_gives_the_difference(metrics):
-    text = comparison.verdict(with_losses(metrics, a=(0.3, 0.28, 0.32), b=(0.1, 0.08, 0.12)), synthetic=False)
-    assert "b has the lowest average log loss, 0.100 (0.080 to 0.120), which is 0.200 below the 0.300" in text
-    assert "do not overlap" in text
+def paired(*rows):
+    """Rows (first, second, value, lower, upper, p) of the mean log loss of slices, among rows of other things."""
+    keys = ["first", "second", "value", "lower", "upper", "p"]
+    said = pd.DataFrame(rows, columns=keys).assign(unit="slice", metric="log_loss", **{"class": "mean"})
+    other = said.assign(value=9.0, lower=8.0, upper=10.0, p=0.5)
+    return pd.concat(
+        [other.assign(unit="scan"), other.assign(metric="roc_auc"), other.assign(**{"class": "any"}), said],
+        ignore_index=True,
+    )
+
+
+OVERLAPPING = {"a": (0.312, 0.211, 0.424), "b": (0.264, 0.193, 0.350)}
+
+
+def test_the_verdict_orders_by_log_loss_and_reads_the_paired_difference(metrics):
+    """Intervals of the values overlap, that of the difference leaves zero out: the latter is the test."""
+    pairs = paired(("a", "b", 0.048, 0.007, 0.088, 0.016))
+    text = comparison.verdict(with_losses(metrics, **OVERLAPPING), pairs, synthetic=False)
+    assert "b has the lowest average log loss, 0.264 (0.193 to 0.350), which is 0.048 below the 0.312" in text
+    assert "the paired difference is 0.048 (0.007 to 0.088), p = 0.016: its interval leaves zero out" in text
+    assert "overlap" not in text
+    assert "may be chance" not in text
     assert "The intervals of both lie wholly below the 0.500" in text
     assert "synthetic" not in text
 
 
-def test_the_verdict_claims_no_more_than_the_intervals(metrics):
-    text = comparison.verdict(with_losses(metrics, a=(0.11, 0.08, 0.14), b=(0.1, 0.08, 0.12)), synthetic=True)
-    assert "may be chance" in text
-    assert "do not overlap" not in text
+def test_the_order_of_a_pair_in_the_file_makes_no_difference(metrics):
+    one, two = (
+        comparison.verdict(with_losses(metrics, **OVERLAPPING), pairs, synthetic=False)
+        for pairs in (paired(("a", "b", 0.048, 0.007, 0.088, 0.016)), paired(("b", "a", -0.048, -0.088, -0.007, 0.016)))
+    )
+    assert one == two
+
+
+def test_the_verdict_claims_no_more_than_the_interval_of_the_difference(metrics):
+    """Intervals of the values do not overlap, and still the difference may be chance."""
+    losses = with_losses(metrics, a=(0.3, 0.28, 0.32), b=(0.1, 0.08, 0.12))
+    text = comparison.verdict(losses, paired(("b", "a", -0.2, -0.41, 0.01, 0.061)), synthetic=True)
+    assert "0.200 (-0.010 to 0.410), p = 0.061: its interval holds zero, so this order may be chance" in text
+    assert "leaves zero out" not in text
     assert "the data is synthetic" in text
+
+
+def test_a_p_value_is_never_shown_as_zero(metrics):
+    text = comparison.verdict(
+        with_losses(metrics, **OVERLAPPING), paired(("a", "b", 0.05, 0.01, 0.09, 1e-12)), synthetic=False
+    )
+    assert "p < 0.001:" in text
+    assert comparison.p_value(1e-12) == comparison.p_value(0.00099) == "<0.001"
+    assert comparison.p_value(0.001) == "0.001"
+    assert comparison.p_value(math.nan) == "–"
+
+
+def test_of_several_seeds_the_verdict_says_that_first_trainings_are_compared(metrics):
+    members = {"a": ["a_seed3", "a_seed4"], "b": ["b_seed3", "b_seed4"]}
+    losses = with_losses(metrics, **OVERLAPPING)
+    pairs = paired(("a_seed3", "b_seed3", 0.03, 0.01, 0.05, 0.01))
+    text = comparison.verdict(losses, pairs, False, members)
+    assert "; of their first trainings alone, the paired difference is 0.030 (0.010 to 0.050)" in text
+    reverse = paired(("a_seed3", "b_seed3", -0.03, -0.05, -0.01, 0.01))
+    assert "wholly on the other side of zero" in comparison.verdict(losses, reverse, False, members)
+
+
+def test_the_verdict_compares_the_best_two_of_several_and_says_that_they_were_chosen(metrics):
+    losses = with_losses(metrics, a=(0.3, 0.2, 0.4), b=(0.1, 0, 0.2), c=(0.2, 0.1, 0.3))
+    pairs = paired(("a", "b", 0.2, 0.1, 0.3, 0.02), ("a", "c", 0.1, 0, 0.2, 0.03), ("b", "c", -0.1, -0.2, -0.05, 0.04))
+    text = comparison.verdict(losses, pairs, synthetic=False)
+    assert "0.100 (0.050 to 0.200), p = 0.040 (not corrected for the choice of two out of 3): " in text
+
+
+def test_the_verdict_says_what_the_file_of_pairs_says(tmp_path):
+    results.pairs(["one", "two"]).to_csv(tmp_path / "pairs.csv", index=False)
+    pairs = pd.read_csv(tmp_path / "pairs.csv")
+    metrics = {name: results.evaluated(seed=number)[0] for number, name in enumerate(("one", "two"))}
+    [row] = pairs.query("unit == 'slice' and metric == 'log_loss' and `class` == 'mean'").to_dict("records")
+    ends = sorted(abs(row[name]) for name in ("lower", "upper"))
+    text = comparison.verdict(metrics, pairs, synthetic=False)
+    assert f"which is {abs(row['value']):.3f} below" in text
+    assert f"the paired difference is {abs(row['value']):.3f} (" in text
+    assert f"{ends[1]:.3f}), p = {row['p']:.3f}: " in text
 
 
 @pytest.mark.parametrize(
@@ -442,35 +519,38 @@ def test_the_verdict_claims_no_more_than_the_intervals(metrics):
 )  # fmt: skip
 def test_the_verdict_names_who_beats_the_prevalence(metrics, prior, said):
     losses = {"a": (0.1, 0.08, 0.12), "b": (0.2, 0.18, 0.22), "c": (0.3, 0.28, 0.32)}
-    text = comparison.verdict(with_losses(metrics, prior, **losses), synthetic=False)
+    pairs = paired(("a", "b", -0.1, -0.2, -0.05, 0.01))
+    text = comparison.verdict(with_losses(metrics, prior, **losses), pairs, synthetic=False)
     assert f"{said}" in text
     assert f"below the {prior:.3f} that forecasting the prevalence" in text
 
 
 def test_the_verdict_on_one_experiment(metrics):
-    text = comparison.verdict(with_losses(metrics, 0.12, a=(0.11, 0.08, 0.14)), synthetic=False)
+    text = comparison.verdict(with_losses(metrics, 0.12, a=(0.11, 0.08, 0.14)), paired(), synthetic=False)
     assert "a has an average log loss of 0.110" in text
     assert "Its interval does not lie wholly below the 0.120" in text
 
 
 def test_without_intervals_the_verdict_says_so(metrics):
     losses = {"a": (0.1, math.nan, math.nan), "b": (0.2, math.nan, math.nan)}
-    text = comparison.verdict(with_losses(metrics, **losses), synthetic=False)
-    assert "there are no intervals, so this order may be chance" in text
+    pairs = paired(("a", "b", -0.1, math.nan, math.nan, math.nan))
+    text = comparison.verdict(with_losses(metrics, **losses), pairs, synthetic=False)
+    assert "the paired difference has no interval, so this order may be chance" in text
     assert "wholly" not in text
 
 
 def test_a_few_slices_are_no_verdict(metrics):
     losses = with_losses(metrics, a=(0.3, 0.28, 0.32), b=(0.1, 0.08, 0.12))
     few = {name: frame.assign(n=12) for name, frame in losses.items()}
-    text = comparison.verdict(few, synthetic=False)
+    text = comparison.verdict(few, paired(("a", "b", 0.2, 0.1, 0.3, 0.001)), synthetic=False)
     assert "too few slices to conclude from" in text
-    assert "overlap" not in text
+    assert "paired" not in text
     assert "wholly" not in text
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_the_verdict_has_two_sentences(metrics, count):
     losses = {f"x{number}": (0.1 + number / 50, 0.08, 0.15) for number in range(count)}
-    text = comparison.verdict(with_losses(metrics, **losses), synthetic=True)
+    pairs = paired(("x0", "x1", -0.02, -0.03, 0.01, 0.3))
+    text = comparison.verdict(with_losses(metrics, **losses), pairs, synthetic=True)
     assert len(re.findall(r"\.(?= |$)", text)) == 2

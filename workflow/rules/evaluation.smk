@@ -180,6 +180,7 @@ rule compare:
         metrics=expand("<results>/evaluation/{experiment}/metrics.csv", experiment=CONFIG.experiments),
         facts=expand("<results>/models/{experiment}/model.json", experiment=CONFIG.experiments),
         counts="<results>/data/cohort.csv",
+        pairs="<results>/comparison/pairs.csv",
     output:
         csv="<results>/comparison/table.csv",
         md="<results>/comparison/table.md",

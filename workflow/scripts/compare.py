@@ -22,7 +22,8 @@ write_text(comparison.to_markdown(table, head), snakemake.output.md)
 write_text(comparison.to_html(table, head), snakemake.output.html)
 write_text(comparison.to_latex(table, head), snakemake.output.tex)
 write_csv(comparison.by_class(metrics), snakemake.output.classes)
-write_text(comparison.verdict(metrics, synthetic) + "\n", snakemake.output.verdict)
+pairs = pd.read_csv(snakemake.input.pairs)
+write_text(comparison.verdict(metrics, pairs, synthetic, members) + "\n", snakemake.output.verdict)
 figures.save(
     figures.metric_bars(metrics, synthetic=synthetic),
     snakemake.output.svg,
