@@ -231,7 +231,11 @@ def _measures(sample: Sample, reasons: list[str], curves: list) -> Iterator[dict
         fits = {} if reason else _recalibrations(sample, labels, log_odds(probabilities))
         for measure in ("slope", "intercept"):
             value, replicates = fits.get(measure, (np.nan, None))
-            cells = sample.estimate(value, replicates, reason or "no finite fit: the probabilities separate the labels")
+            cells = sample.estimate(
+                value, replicates, reason or "no fit: all probabilities are equal, or it does not end"
+            )
+            if np.isinf([cells["value"], cells["lower"], cells["upper"]]).any():
+                cells["reason"] = "; ".join(filter(None, [cells["reason"], "∞: the probabilities separate the labels"]))
             yield known | {"measure": measure} | cells
 
 
@@ -272,16 +276,28 @@ def recalibration(odds: np.ndarray, positive: np.ndarray, negative: np.ndarray) 
     -------
     slope : float64 array [replicate]
         b of log-odds(label) = a + b * odds (Cox 1958): 1 where right, below 1 where probabilities are too extreme.
+        Infinite, with its sign, where a cut of the log-odds separates the labels; NaN where all log-odds are equal.
     intercept : float64 array [replicate]
         a of log-odds(label) = a + odds (calibration in the large): 0 where right, below 0 where probabilities are too
         high. NaN, as is the slope, where the labels are all alike or the fit does not end.
     """
     total = positive + negative
     both = (positive.sum(axis=0) > 0) & (negative.sum(axis=0) > 0)
-    slopes, intercepts = np.full((2, total.shape[1]), np.nan)
-    slopes[both] = _newton(odds, positive[:, both], total[:, both], free=True)
+    slopes, intercepts = _separation(odds, positive, negative), np.full(total.shape[1], np.nan)
+    overlap = slopes == 0
+    slopes[overlap] = _newton(odds, positive[:, overlap], total[:, overlap], free=True)
     intercepts[both] = _newton(odds, positive[:, both], total[:, both], free=False)
     return slopes, intercepts
+
+
+def _separation(odds: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+    """Give the slopes that need no fit: infinite or, with nothing to tell apart, NaN; 0 where the labels overlap."""
+    lowest, highest = (
+        [find(np.where(counts > 0, odds[:, None], away), axis=0) for counts in (positive, negative)]
+        for find, away in ((np.min, np.inf), (np.max, -np.inf))
+    )
+    rising, falling = lowest[0] >= highest[1], highest[0] <= lowest[1]
+    return np.select([rising & falling, rising, falling], [np.nan, np.inf, -np.inf])
 
 
 def _newton(odds: np.ndarray, positive: np.ndarray, total: np.ndarray, *, free: bool) -> np.ndarray:

@@ -163,13 +163,17 @@ def percentile_interval(replicates: np.ndarray, confidence: float) -> tuple[floa
     Returns
     -------
     lower, upper : float
-        NaN where no replicate has a value.
+        NaN where no replicate has a value. Where some are infinite, between which and the others nothing lies, the
+        ends are values of replicates: the nearest outside.
     """
     values = replicates[~np.isnan(replicates)]
     if not len(values):
         return np.nan, np.nan
     tail = (1 - confidence) / 2
-    lower, upper = np.quantile(values, [tail, 1 - tail])
+    if np.isfinite(values).all():
+        lower, upper = np.quantile(values, [tail, 1 - tail])
+    else:
+        lower, upper = np.quantile(values, tail, method="lower"), np.quantile(values, 1 - tail, method="higher")
     return float(lower), float(upper)
 
 
@@ -252,13 +256,18 @@ def delong(areas: np.ndarray, covariance: np.ndarray, confidence: float) -> tupl
     -------
     z, lower, upper, p : float
         The difference (first less second) in standard errors, its interval, and the two-sided p value. Equal areas of
-        no variance have z 0 and p 1.
+        no variance have z 0 and p 1. All are NaN where the covariance is, and where areas differ without variance, as
+        those of a perfect and of a constant score: then there is nothing to measure the difference by.
     """
     difference = float(areas[0] - areas[1])
-    error = float(np.sqrt(max(0.0, covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])))
-    if np.isnan(covariance).any():
+    sum_of_both = covariance[0, 0] + covariance[1, 1]
+    variance = sum_of_both - 2 * covariance[0, 1]
+    if variance <= 1e-12 * sum_of_both:  # what rounding leaves of nothing
+        variance = 0.0
+    if np.isnan(covariance).any() or (difference and not variance):
         return np.nan, np.nan, np.nan, np.nan
-    z = difference / error if error else float(np.sign(difference) * np.inf if difference else 0)
+    error = float(np.sqrt(variance))
+    z = difference / error if error else 0.0
     half = float(stats.norm.ppf((1 + confidence) / 2)) * error
     return z, difference - half, difference + half, float(2 * stats.norm.sf(abs(z)))
 

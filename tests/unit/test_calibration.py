@@ -83,13 +83,58 @@ def test_the_fit_ends_where_most_probabilities_are_extreme():
     assert expit(odds + intercept).sum() == pytest.approx(labels.sum(), rel=1e-9)
 
 
-def test_separated_labels_have_no_slope_but_an_intercept_and_equal_ones_have_neither():
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [([0, 0, 1, 1], np.inf), ([1, 1, 0, 0], -np.inf), ([0, 1, 1, 1], np.inf)],
+)
+def test_separated_labels_have_an_infinite_slope_and_an_intercept(labels, expected):
     odds = np.array([-2.0, -1, 1, 2])
-    slope, intercept = one(odds, np.array([0, 0, 1, 1]))
-    assert np.isnan(slope)
-    assert intercept == pytest.approx(0, abs=1e-9)
+    slope, intercept = one(odds, np.array(labels))
+    assert slope == expected
+    assert expit(odds + intercept).sum() == pytest.approx(sum(labels))
+
+
+def test_labels_that_share_one_log_odds_but_are_apart_otherwise_have_an_infinite_slope():
+    """Albert and Anderson (1984): quasi-complete separation, for which the likelihood has no maximum either."""
+    odds, labels = np.array([-2.0, 0, 0, 2]), np.array([0, 0, 1, 1])
+    assert one(odds, labels)[0] == np.inf
+    loss = [np.logaddexp(0, -np.where(labels == 1, odds, -odds) * slope).sum() for slope in (1, 10, 20)]
+    assert loss == sorted(loss, reverse=True)
+
+
+def test_equal_labels_have_neither_slope_nor_intercept():
+    odds = np.array([-2.0, -1, 1, 2])
     assert np.isnan(one(odds, np.ones(4))).all()
     assert np.isnan(one(odds, np.zeros(4))).all()
+
+
+def test_replicates_that_separate_the_labels_count():
+    """With few positives most replicates separate: their slopes lie at the upper end, and are not missing at random."""
+    frame = COHORT.copy()
+    test = frame.index[frame["part"] == "test"]
+    frame.loc[test, "epidural"] = 0
+    rare = test[:6]
+    frame.loc[rare, "epidural"] = 1
+    predictions = results.predicted(frame=frame)
+    scores = predictions["test"].set_index("image_id")["probability_epidural"] * 0.3
+    scores[frame.loc[rare, "image_id"]] = [0.9, 0.9, 0.9, 0.9, 0.9, 0.05]  # of two patients, one has a low one
+    predictions["test"]["probability_epidural"] = scores.to_numpy()
+    sample = samples(frame, predictions, **SAMPLING)["test", "slice"]
+    owners = set(sample.patients[sample.labels[:, 0] == 1])
+    spoiler = sample.patients[(sample.rows["image_id"] == frame.loc[rare[-1], "image_id"]).to_numpy()][0]
+    drawn_any = sample.weights[:, sorted(owners)].sum(axis=1) > 0
+    separating = drawn_any & (sample.weights[:, spoiler] == 0)
+    _, drawn = module._recalibrations(sample, sample.labels[:, 0], log_odds(sample.probabilities[:, 0]))["slope"]
+    np.testing.assert_array_equal(np.isnan(drawn), ~drawn_any)
+    np.testing.assert_array_equal(drawn == np.inf, separating)
+    assert separating.mean() > 0.05
+    table, _ = calibration(samples(frame, predictions, **SAMPLING))
+    rows = table.query("unit == 'slice' and `class` == 'epidural' and method == 'none'").set_index("measure")
+    assert rows.loc["slope", "upper"] == np.inf
+    assert np.isfinite(rows.loc["slope", ["value", "lower"]].astype(float)).all()
+    assert rows.loc["slope", "reason"].endswith("∞: the probabilities separate the labels")
+    used = [reason.partition(";")[0] for reason in rows.loc[["slope", "intercept"], "reason"]]
+    assert used[0].replace("∞: the probabilities separate the labels", "") == used[1]  # as many as of the intercept
 
 
 def test_slope_of_equal_log_odds_has_no_value():

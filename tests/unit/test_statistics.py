@@ -124,6 +124,16 @@ def test_percentile_interval():
     assert np.isnan(statistics.percentile_interval(np.empty(0), 0.95)).all()
 
 
+def test_percentile_interval_of_values_that_may_be_infinite():
+    inf = np.inf
+    values = np.r_[np.arange(98.0), inf, inf]
+    assert statistics.percentile_interval(values, 0.9) == (4, 95)  # places 4.95 and 94.05 of 0 to 99
+    assert statistics.percentile_interval(values, 0.98) == (0, inf)
+    assert statistics.percentile_interval(np.r_[-values, np.nan], 0.98) == (-inf, 0)
+    assert statistics.percentile_interval(np.array([-inf, inf]), 0.95) == (-inf, inf)
+    assert statistics.percentile_interval(np.full(5, inf), 0.95) == (inf, inf)
+
+
 def test_ratio_of_nothing_has_no_value():
     np.testing.assert_array_equal(statistics.ratio(np.array([1, 0, 3]), np.array([2, 0, 0])), [0.5, np.nan, np.nan])
 
@@ -212,6 +222,16 @@ def test_delong_of_equal_scores_finds_no_difference_and_of_too_few_has_no_value(
     areas, covariance = statistics.auc_covariance(np.zeros(4), np.ones((4, 2)), np.arange(4))
     assert np.isnan(areas).all()
     assert np.isnan(covariance).all()
+
+
+def test_delong_of_a_perfect_and_a_constant_score_is_no_test():
+    labels = np.array([1, 1, 1, 0, 0, 0, 0])
+    areas, covariance = statistics.auc_covariance(labels, np.column_stack([labels, np.ones(7)]), np.arange(7))
+    assert areas == pytest.approx([1, 0.5])
+    assert (covariance == 0).all()
+    assert np.isnan(statistics.delong(areas, covariance, 0.95)).all()
+    rounded = np.array([[0.01, 0.01 - 1e-18], [0.01 - 1e-18, 0.01 + 2e-18]])
+    assert np.isnan(statistics.delong(np.array([0.8, 0.7]), rounded, 0.95)).all()
 
 
 def test_paired_bootstrap_gives_procs_test_of_ovarian_cancer_scores():
