@@ -16,7 +16,13 @@ OPERATING_COLUMNS = [
     "wilson_lower", "wilson_upper", "n", "positive", "reason",
 ]  # fmt: skip
 COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
-MEASURES = ("sensitivity", "specificity", "ppv", "npv", "ppv_stated", "npv_stated")
+SHARES = {  # of what is called rightly, in both
+    "sensitivity": ("true_positive", "false_negative"),
+    "specificity": ("true_negative", "false_positive"),
+    "ppv": ("true_positive", "false_positive"),
+    "npv": ("true_negative", "false_negative"),
+}
+MEASURES = (*SHARES, "ppv_stated", "npv_stated")
 RULES = ("decision", "youden", "sensitivity_95", "specificity_95")
 
 
@@ -60,31 +66,24 @@ def counted(sample: Sample, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return cells.sum(axis=1), sample.sums(np.concatenate([*cells], axis=1)).reshape(-1, len(COUNTS), len(CLASSES))
 
 
-def measures(counts: np.ndarray, prevalence: float) -> dict[str, np.ndarray]:
-    """Give the measures of `MEASURES` from counts [..., count, class]; NaN where nothing is there to divide by."""
-    hits, alarms, misses, rests = np.moveaxis(np.asarray(counts, dtype=np.float64), -2, 0)
-    sensitivity, specificity = (
-        statistics.ratio(hits, hits + misses),
-        statistics.ratio(rests, rests + alarms),
-    )
-    found, spared = sensitivity * prevalence, specificity * (1 - prevalence)
+def rates(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Give the shares of `SHARES` from counts [..., count, class]; NaN where nothing is there to divide by."""
+    by_count = dict(zip(COUNTS, np.moveaxis(np.asarray(counts, dtype=np.float64), -2, 0), strict=True))
     return {
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "ppv": statistics.ratio(hits, hits + alarms),
-        "npv": statistics.ratio(rests, rests + misses),
-        "ppv_stated": statistics.ratio(found, found + (1 - specificity) * (1 - prevalence)),
-        "npv_stated": statistics.ratio(spared, spared + (1 - sensitivity) * prevalence),
+        name: statistics.ratio(by_count[right], by_count[right] + by_count[wrong])
+        for name, (right, wrong) in SHARES.items()
     }
 
 
-# Of which counts a share is, and what is missing where it has no value.
-_SHARES = {
-    "sensitivity": ("true_positive", "false_negative"),
-    "specificity": ("true_negative", "false_positive"),
-    "ppv": ("true_positive", "false_positive"),
-    "npv": ("true_negative", "false_negative"),
-}
+def measures(counts: np.ndarray, prevalence: float) -> dict[str, np.ndarray]:
+    """Give the measures of `MEASURES`: `rates`, and the predictive values at a stated prevalence."""
+    shares = rates(counts)
+    sensitivity, specificity = shares["sensitivity"], shares["specificity"]
+    found, spared = sensitivity * prevalence, specificity * (1 - prevalence)
+    return shares | {
+        "ppv_stated": statistics.ratio(found, found + (1 - specificity) * (1 - prevalence)),
+        "npv_stated": statistics.ratio(spared, spared + (1 - sensitivity) * prevalence),
+    }
 
 
 def _rows(sample: Sample, cuts: np.ndarray, prevalence: float) -> Iterator[dict[str, Any]]:
@@ -106,8 +105,8 @@ def _rows(sample: Sample, cuts: np.ndarray, prevalence: float) -> Iterator[dict[
                 row["prevalence"] = prevalence
             elif measure in ("ppv", "npv"):
                 row["prevalence"] = positive / len(sample)
-            if measure in _SHARES and not missing:
-                share = [COUNTS.index(each) for each in _SHARES[measure]]
+            if measure in SHARES and not missing:
+                share = [COUNTS.index(each) for each in SHARES[measure]]
                 row |= _wilson(sample, *cells[share, :, number])
             yield known | {"measure": measure} | row
 

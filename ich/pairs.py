@@ -10,12 +10,13 @@ import pandas as pd
 from ich import metrics, statistics
 from ich.evaluation import no_label, no_threshold, with_means
 from ich.labels import CLASSES
-from ich.operating import RULES, counted, measures
+from ich.operating import RULES, counted, rates
 from ich.units import UNITS, Sample, samples
 
 PAIRS_COLUMNS = [
     "part", "unit", "class", "first", "second", "metric", "rule", "method", "first_value", "second_value", "value",
     "lower", "upper", "z", "only_first", "only_second", "p", "p_holm", "n", "positive", "patients", "reason",
+    "p_reason",
 ]  # fmt: skip
 METRICS = ("roc_auc", "average_precision", "log_loss")
 RATES = ("sensitivity", "specificity", "accuracy")
@@ -55,7 +56,8 @@ def pairs(
         of scans, with the percentile interval and the p value of the paired bootstrap by patient, also for the `mean`
         of the classes and the `kaggle` log loss; `delong` has the ROC AUC of scans; `mcnemar` those of `RATES` of scans
         at each operating point, with the bootstrap's interval and the exact p value of McNemar's test. p_holm is
-        Holm's correction over the six classes (pair, unit, metric, rule and method alike). No row for one experiment.
+        Holm's correction over the six classes (pair, unit, metric, rule and method alike). reason is of value and
+        interval, p_reason of p: why there is none, or what it takes for granted. No row for one experiment.
     """
     shared = set.intersection(*(set(frame["image_id"]) for frame in predictions.values()))
     judged = {
@@ -80,12 +82,11 @@ def pairs(
                     compared += [row | {"rule": rule} for row in _mcnemar(found[first], found[second], *cuts)]
             rows += [{"part": part, "unit": unit, "first": first, "second": second, **row} for row in compared]
     table = pd.DataFrame(rows).reindex(columns=PAIRS_COLUMNS)
-    family = table[table["class"].isin(CLASSES)].groupby(
-        ["first", "second", "unit", "metric", "rule", "method"], dropna=False
-    )
-    for places in family.indices.values():
-        members = table.index[table["class"].isin(CLASSES)][places]
-        table.loc[members, "p_holm"] = statistics.holm(table.loc[members, "p"].to_numpy(np.float64))
+    classes = table[table["class"].isin(CLASSES)].astype({"p": np.float64})
+    family = classes.groupby(["first", "second", "unit", "metric", "rule", "method"], dropna=False)
+    table["p_holm"] = family["p"].transform(lambda p: statistics.holm(p.to_numpy()))
+    lacking = table["reason"].where(table["p"].isna(), "")
+    table["p_reason"] = table["p_reason"].where(table["p_reason"].notna(), lacking)
     return table.astype({"only_first": "Int64", "only_second": "Int64", "positive": "Int64"})
 
 
@@ -142,8 +143,10 @@ def _delong(first: Sample, second: Sample) -> Iterator[dict[str, Any]]:
         reason = ""
         if metrics.missing_label(labels):
             reason = no_label(first, number)
-        elif np.isnan(z):
+        elif np.isnan(covariance).any():
             reason = "no test: fewer than two patients have a positive, or a negative, scan"
+        elif np.isnan(z):
+            reason = "no test: the difference has no variance, as that of a perfect and of a constant score"
         yield {
             **_known(first, number),
             "metric": "roc_auc",
@@ -167,35 +170,34 @@ def _thresholds(points: pd.DataFrame, part: str, unit: str, rule: str) -> np.nda
 def _rates(sample: Sample, cuts: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Give the values [class] of the rates, and their replicates [replicate, class]."""
     values, replicates = (
-        measures(each, 0.5) | {"accuracy": statistics.ratio(each[..., 0, :] + each[..., 3, :], each.sum(axis=-2))}
+        rates(each) | {"accuracy": statistics.ratio(each[..., 0, :] + each[..., 3, :], each.sum(axis=-2))}
         for each in counted(sample, cuts)
     )
     return values, replicates
 
 
 def _mcnemar(first: Sample, second: Sample, *cuts: np.ndarray) -> Iterator[dict[str, Any]]:
-    rates, draws = zip(*(_rates(*each) for each in zip((first, second), cuts, strict=True)), strict=True)
+    values, draws = zip(*(_rates(*each) for each in zip((first, second), cuts, strict=True)), strict=True)
     right = [
         (sample.probabilities >= each) == (sample.labels == 1)
         for sample, each in zip((first, second), cuts, strict=True)
     ]
     for number in range(len(CLASSES)):
         labels = first.labels[:, number]
-        counted = {"sensitivity": labels == 1, "specificity": labels == 0, "accuracy": labels >= 0}
+        judged = {"sensitivity": labels == 1, "specificity": labels == 0, "accuracy": labels >= 0}
         for rate in RATES:
             row = _known(first, number) | {"metric": rate, "method": "mcnemar"}
             if np.isnan([each[number] for each in cuts]).any():
                 yield row | first.estimate(np.nan, reason=no_threshold(first.unit))
                 continue
-            one, two = (float(each[rate][number]) for each in rates)
+            one, two = (float(each[rate][number]) for each in values)
             drawn = draws[0][rate][:, number] - draws[1][rate][:, number]
             row |= _values(one, two) | first.estimate(one - two, drawn, no_label(first, number))
             if not np.isnan(one):
-                of = counted[rate]
+                of = judged[rate]
                 names = ("only_first", "only_second", "p")
                 row |= dict(zip(names, statistics.mcnemar(*(each[of, number] for each in right)), strict=True))
                 several = int((np.unique(first.patients[of], return_counts=True)[1] > 1).sum())
                 if several:
-                    note = f"the p value takes all scans as independent; patients with several of them: {several}"
-                    row["reason"] = "; ".join(filter(None, [row["reason"], note]))
+                    row["p_reason"] = f"takes all scans as independent; patients with several of them: {several}"
             yield row

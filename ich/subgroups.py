@@ -9,7 +9,7 @@ import pandas as pd
 from ich import metrics
 from ich.evaluation import no_label, no_threshold, thresholds
 from ich.labels import CLASSES, SUBTYPES
-from ich.operating import counted, measures
+from ich.operating import counted, rates
 from ich.units import SERIES, Sample, Samples
 
 SUBGROUPS_COLUMNS = [
@@ -127,7 +127,7 @@ def _rows(sample: Sample, cuts: np.ndarray) -> Iterator[dict[str, Any]]:
     log_losses = metrics.log_losses(sample.labels, sample.probabilities)
     errors = metrics.squared_errors(sample.labels, sample.probabilities)
     log_loss_draws, error_draws = np.split(sample.means(np.hstack([log_losses, errors])), 2, axis=1)
-    rates, rate_draws = (measures(each, 0.5) for each in counted(sample, cuts))
+    shares, share_draws = (rates(each) for each in counted(sample, cuts))
     for number, (name, pair) in enumerate(zip(CLASSES, sample.pairs(), strict=True)):
         labels = pair[0]
         everyone, with_positive, with_negative = (
@@ -153,7 +153,7 @@ def _rows(sample: Sample, cuts: np.ndarray) -> Iterator[dict[str, Any]]:
             if np.isnan(cuts[number]):
                 values[measure] = np.nan, None, no_threshold(sample.unit)
             else:
-                values[measure] = rates[measure][number], rate_draws[measure][:, number], missing
+                values[measure] = shares[measure][number], share_draws[measure][:, number], missing
         needed = {
             "sensitivity": with_positive,
             "specificity": with_negative,

@@ -171,7 +171,8 @@ def test_several_scans_of_a_patient_are_said():
     table, judged, _ = compared(predictions, cohort)
     rows = table[(table["method"] == "mcnemar") & (table["metric"] == "accuracy") & table["p"].notna()]
     count = judged["a"]["test", "scan"].rows["patient_id"].value_counts().gt(1).sum()
-    assert rows["reason"].str.contains(f"takes all scans as independent; patients with several of them: {count}$").all()
+    assert set(rows["p_reason"]) == {f"takes all scans as independent; patients with several of them: {count}"}
+    assert not rows["reason"].str.contains("independent").any()  # the difference and its interval do not
 
 
 def test_what_has_no_value_says_why():
@@ -186,7 +187,20 @@ def test_what_has_no_value_says_why():
         row = rows.loc[("scan", "subdural", metric, method)].iloc[0]
         assert np.isnan(row["value"])
         assert np.isnan(row["p"])
-        assert row["reason"] == "no positive scan"
+        assert row["reason"] == row["p_reason"] == "no positive scan"
     assert rows.loc[("scan", "mean", "roc_auc", "bootstrap"), "reason"].tolist() == ["no value for subdural"]
     assert rows.loc[("scan", "subdural", "log_loss", "bootstrap"), "value"].notna().all()
     assert set(rows.loc[("scan", "subdural", "sensitivity", "mcnemar"), "reason"]) == {"no positive scan"}
+
+
+def test_a_perfect_model_against_a_constant_one_has_no_test_of_delong():
+    predictions = {"a": results.predicted(2, 1, COHORT), "b": results.predicted(2, 2, COHORT)}
+    test = predictions["a"]["test"].merge(COHORT, on="image_id")
+    for name in CLASSES:
+        predictions["a"]["test"][f"probability_{name}"] = 0.1 + 0.8 * test[name].to_numpy()
+        predictions["b"]["test"][f"probability_{name}"] = 0.5
+    rows = of(compared(predictions)[0], "a", "b").xs("delong", level="method")
+    assert rows["value"].tolist() == pytest.approx([0.5] * 6)
+    assert rows[["z", "lower", "upper", "p", "p_holm"]].isna().all(axis=None)
+    assert set(rows["reason"]) == set(rows["p_reason"])
+    assert rows["reason"].str.startswith("no test: the difference has no variance").all()
