@@ -133,7 +133,7 @@ def check_number(shown, value, decimals=3):
     if math.isnan(value):
         assert shown == "–"
     elif math.isinf(value):
-        assert shown == "∞"
+        assert shown == ("∞" if value > 0 else "-∞")
     else:
         found, half = number(shown, decimals)
         exact = Decimal(repr(float(value))) * (100 if shown.endswith("%") else 1)
@@ -446,20 +446,37 @@ def cohort(shown):
     heads, rows = shown.table(section.locator("table"))
     assert heads == ["", *PARTS, *PARTS]
     counts = shown.csv("data/cohort.csv").set_index(["class", "part"])
-    assert [row[0]["text"] for row in rows] == ["patients", "series", "slices", *CLASSES]
-    for name, *cells in rows:
+    described = shown.csv("data/characteristics.csv").fillna({"group": ""})
+    lines = (described["characteristic"] + " " + described["group"]).str.strip()
+    assert [row[0]["text"] for row in rows] == [
+        "patients", "series", "slices", *(f"slices with {name}" for name in CLASSES), *lines.unique()
+    ]  # fmt: skip
+    for (_, *cells), group in zip(rows[3 : 3 + len(CLASSES)], CLASSES, strict=True):
         texts = [cell["text"] for cell in cells]
-        if name["text"] not in CLASSES:
-            for text, (_, sizes) in zip(texts[:3], parts, strict=True):
-                check_whole(text, sizes[name["text"]])
-            assert texts[3:] == ["", "", ""]
-            continue
         for text, shared, part in zip(texts[:3], texts[3:], PARTS, strict=True):
-            row = counts.loc[name["text"], part]
-            positive, share = re.fullmatch(r"(\S+) \((\S+%)\)", text).groups()
-            check_whole(positive, row["positive"])
-            check_number(share, row["positive"] / flow[part]["slices"], decimals=1)
-            check_number(shared, paper.PREVALENCE[part][CLASSES.index(name["text"])], decimals=1)
+            row = counts.loc[group, part]
+            check_share(text, row["positive"], row["positive"] / flow[part]["slices"])
+            check_number(shared, paper.PREVALENCE[part][CLASSES.index(group)], decimals=1)
+    for name, *cells in [*rows[:3], *rows[3 + len(CLASSES) :]]:
+        texts = [cell["text"] for cell in cells]
+        assert texts[3:] == ["", "", ""]
+        for text, (part, sizes) in zip(texts[:3], parts, strict=True):
+            if name["text"] in sizes:
+                check_whole(text, sizes[name["text"]])
+                continue
+            [row] = described[(lines == name["text"]) & (described["part"] == part)].to_dict("records")
+            if math.isnan(row["share"]):
+                names = {"value": "median", "lower": "lower_quartile", "upper": "upper_quartile"}
+                check_measured(text, {key: row[column] for key, column in names.items()}, decimals=1)
+            else:
+                check_share(text, row["n"], row["share"])
+
+
+def check_share(shown, count, share):
+    """Compare `count (share %)`."""
+    whole, percent = re.fullmatch(r"(\S+) \((\S+%)\)", shown).groups()
+    check_whole(whole, count)
+    check_number(percent, share, decimals=1)
 
 
 def of_each_experiment(shown, section, title):
@@ -524,17 +541,20 @@ def cases(shown):
         for caption, row in zip(captions, written.to_dict("records"), strict=True):
             found = re.fullmatch(
                 r"(.+), (\w+)\. Probability (\S+), threshold (\S+)\. Labelled (.+)\. "
-                r"Slice (\d+) of (\d+), (\S+) mm from the first\. (\S+) From (.+)",
+                r"Slice (\d+) of (\d+), (\S+) mm from the first\. (\S+)",
                 caption,
             ).groups()
-            kind, group, probability, threshold, labels, place, of, millimetres, image_id, origin = found
+            kind, group, probability, threshold, labels, place, of, millimetres, image_id = found
             assert (kind.lower(), group) == (row["kind"], row["class"])
             check_number(probability, row["probability"])
             check_number(threshold, row["threshold"])
             assert labels.split(", ") == ([each for each in CLASSES[:-1] if row[each]] or ["no haemorrhage"])
             assert (int(place), int(of), float(millimetres)) == (row["number"], row["of"], row["millimetres"])
             assert image_id == row["image_id"]
-            assert f"From {origin}" == drawn_from(shown, shown.results / f"evaluation/{name}/cases" / row["picture"])
+            path = shown.results / f"evaluation/{name}/cases" / row["picture"]
+            assert shown.text(detail.locator(".source")) == drawn_from(shown, path)
+        windows = shown.text(detail.locator("summary + p"))
+        assert windows == f"Left to right: {channels(shown.json(f'models/{name}/model.json'))}; class activation map."
 
 
 def figures(shown):
@@ -577,7 +597,7 @@ def training(shown):
     for place, model in enumerate(models):
         cells = {name: texts[place] for name, texts in rows.items()}
         settings = model["configuration"]
-        schedule = settings["schedule"]["name"]
+        schedule, augmentation = settings["schedule"]["name"], settings["augmentation"]
         check_whole(cells.pop("parameters"), model["parameters"])
         check_duration(cells.pop("time"), model["seconds"])
         for name, part in (("trained on", "train"), ("validated on", "validation")):
@@ -591,14 +611,24 @@ def training(shown):
             "architecture": model["model"],
             "initial weights": Path(settings["weights"]).name if settings["weights"] else "random",
             "input": f"{model['size']} × {model['size']} pixels",
-            "channels": " · ".join(
-                f"{each['name'].replace('_', ' ')} ({each['level']:g}, {each['width']:g})" for each in model["windows"]
-            ),
+            "channels": channels(model),
             "batch size": f"{settings['batch_size']} slices",
             "optimiser": f"{settings['optimizer']['name']}, learning rate {rate}, {schedule} schedule",
+            "augmentation": (
+                f"flips {100 * augmentation['horizontal_flip']:.0f}% left to right, "
+                f"{100 * augmentation['vertical_flip']:.0f}% top to bottom; "
+                f"rotation up to {augmentation['rotation']:g}°"
+            ),
             "epoch kept": f"{model['best_epoch']} of {len(model['seconds_per_epoch'])}",
             "seed": str(settings["seed"]),
         }
+
+
+def channels(model):
+    """Tell the windows of a model."""
+    return " · ".join(
+        f"{each['name'].replace('_', ' ')} ({each['level']:g}, {each['width']:g})" for each in model["windows"]
+    )
 
 
 def environment(shown):
@@ -677,7 +707,8 @@ def checklists(shown):
 
 def around(shown):
     """What stands above and below the sections."""
-    models = f"{len(shown.experiments)} model{'s' * (len(shown.experiments) > 1)} compared"
+    several = len(shown.experiments) > 1
+    models = f"{len(shown.experiments)} deep convolutional network{'s compared' if several else ''} on patients"
     assert shown.text(shown.page.locator("#top p")).startswith(models)
     assert shown.text(shown.page.locator("body > footer p").first).endswith(paper.CITATION)
 
