@@ -14,6 +14,7 @@ from ich.activation import class_maps, spread
 from ich.cache import Cache
 from ich.data import to_float
 from ich.labels import CLASSES
+from ich.units import SERIES
 
 KINDS = ("true positive", "false positive", "false negative", "true negative")
 CASES_COLUMNS = [
@@ -26,9 +27,10 @@ OPACITY = 0.55  # of the map where it is highest
 
 
 def choose(cohort: pd.DataFrame, predictions: pd.DataFrame, points: pd.DataFrame, number: int) -> pd.DataFrame:
-    """Choose cases of the test part at the operating point `decision` of slices.
+    """Choose cases of the test part at the operating point `youden` of slices.
 
-    Of positive calls those of the highest probability are taken, so that the false ones are the worst; of the false
+    The most right calls may be to call nothing of a rare class, which would leave two of the four kinds empty. Of
+    positive calls those of the highest probability are taken, so that the false ones are the worst; of the false
     negatives those of the lowest. The true negatives are those of the highest probability, the nearest misses: the
     lowest are slices of air. At most one slice of a patient stands in each cell.
 
@@ -50,7 +52,7 @@ def choose(cohort: pd.DataFrame, predictions: pd.DataFrame, points: pd.DataFrame
         file's name).
     """
     rows = cohort.merge(predictions, on="image_id", validate="one_to_one")
-    decided = points.query("part == 'test' and unit == 'slice' and rule == 'decision'")
+    decided = points.query("part == 'test' and unit == 'slice' and rule == 'youden'")
     cuts = decided.drop_duplicates("class").set_index("class")["threshold"]
     chosen = pd.concat([*_cells(rows, cuts, number)], ignore_index=True)
     names = chosen["class"] + "_" + chosen["kind"].str.replace(" ", "_") + "_" + chosen["place"].astype(str) + ".jpg"
@@ -88,7 +90,7 @@ def places(slices: pd.DataFrame) -> pd.DataFrame:
         has the data can find a slice again, and who only knows or guesses its id cannot.
     """
     key = hashlib.sha256("\n".join(sorted(slices["image_id"])).encode()).digest()
-    series = slices.groupby(["patient_id", "series_instance_uid"])
+    series = slices.groupby(SERIES)
     return pd.DataFrame(
         {
             "image_id": slices["image_id"],
@@ -144,9 +146,9 @@ def pictures(chosen: pd.DataFrame, cache: Cache, network: nn.Sequential) -> Iter
         yield strip(image[0].numpy(), maps[0, CLASSES.index(row["class"])].float().cpu().numpy())
 
 
-def telling_series(cohort: pd.DataFrame) -> str:
-    """Name the series of the test part with the most subtypes, of equals that with the most positive slices."""
+def telling_series(cohort: pd.DataFrame) -> tuple[str, str]:
+    """Name patient and series with the most subtypes in the test part, of equals that with the most positive slices."""
     test = cohort[cohort["part"] == "test"]
-    series = test.groupby("series_instance_uid")
+    series = test.groupby(SERIES)
     ranked = pd.DataFrame({"kinds": series[list(CLASSES)].max().sum(axis=1), "slices": series["any"].sum()})
-    return str(ranked.sort_values(["kinds", "slices"], ascending=False, kind="stable").index[0])
+    return ranked.sort_values(["kinds", "slices"], ascending=False, kind="stable").index[0]

@@ -6,6 +6,7 @@ import pytest
 
 from ich.cases import KINDS, choose, places, strip, telling_series
 from ich.labels import CLASSES
+from ich.operating import operating_points
 from tests.unit import results
 
 
@@ -20,7 +21,7 @@ def chosen():
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_case_is_what_it_is_called(chosen, name):
     cases, rows, points = chosen
-    cut = points.query("part == 'test' and unit == 'slice' and rule == 'decision' and `class` == @name")
+    cut = points.query("part == 'test' and unit == 'slice' and rule == 'youden' and `class` == @name")
     cut = cut["threshold"].iloc[0]
     probability, label = rows[f"probability_{name}"], rows[name]
     cells = {
@@ -97,7 +98,30 @@ def test_a_map_without_anything_in_favour_changes_nothing():
 def test_the_telling_series_has_the_most_subtypes():
     cohort = results.cohort()
     name = telling_series(cohort)
-    test = cohort[cohort["part"] == "test"].groupby("series_instance_uid")
+    test = cohort[cohort["part"] == "test"].groupby(["patient_id", "series_instance_uid"])
     best = test[list(CLASSES)].max().sum(axis=1)
     assert best[name] == best.max()
     assert test["any"].sum()[name] == test["any"].sum()[best[best == best.max()].index].max()
+
+
+def test_two_patients_with_one_series_uid_are_two_series():
+    cohort = results.cohort()
+    cohort["series_instance_uid"] = "1.2.3"
+    patient, series = telling_series(cohort)
+    assert series == "1.2.3"
+    test = cohort[cohort["part"] == "test"]
+    assert test.groupby("patient_id")[list(CLASSES)].max().sum(axis=1)[patient] == len(CLASSES)
+    assert test.groupby("patient_id")["any"].sum()[patient] < test["any"].sum()
+
+
+def test_a_rare_class_has_cases_of_all_kinds():
+    """At the threshold of the most right calls nothing is called epidural."""
+    cohort = results.cohort()
+    positive = cohort["epidural"] == 1
+    cohort.loc[positive & (np.arange(len(cohort)) % 3 > 0), "epidural"] = 0
+    predictions = results.predicted(0, frame=cohort)
+    points = operating_points(results.judged(0, frame=cohort), threshold="accuracy", prevalence=0.1)
+    cuts = points.query("part == 'test' and unit == 'slice' and `class` == 'epidural'").groupby("rule")["threshold"]
+    assert cuts.first()["decision"] == np.inf
+    found = choose(cohort.assign(shard=0, row=0), predictions["test"], points, 3)
+    assert set(found.loc[found["class"] == "epidural", "kind"]) == set(KINDS)

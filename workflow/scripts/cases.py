@@ -26,7 +26,9 @@ for name, picture in zip(chosen["picture"], pictures(chosen, cache, network), st
     picture.save(folder / name, quality=QUALITY, comment=comment)
 write_csv(chosen[CASES_COLUMNS], folder / "cases.csv")
 
-series = cohort[cohort["series_instance_uid"] == telling_series(cohort)].merge(predictions).merge(where, on="image_id")
+patient, uid = telling_series(cohort)
+series = cohort.query("patient_id == @patient and series_instance_uid == @uid")
+series = series.merge(predictions, on="image_id").merge(where, on="image_id")
 figure = figures.along(series, title=snakemake.wildcards.experiment, synthetic=snakemake.params.synthetic)
 figures.save(
     figure,
