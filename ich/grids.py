@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from ich.comparison import letters, number, reason_of
+from ich.comparison import letters, number, p_value, reason_of
+from ich.labels import CLASSES
 
 _METRICS = {
     "roc_auc": "ROC AUC",
@@ -40,6 +41,7 @@ _CALIBRATION = {
     "temperature": "temperature",
 }
 _COUNTS = {"n": "n", "positive": "positive", "patients": "patients"}
+_P = "p (Holm)"
 _RATES = {"sensitivity": "sensitivity", "specificity": "specificity", "accuracy": "accuracy"}
 
 
@@ -108,10 +110,13 @@ def grid(table: pd.DataFrame, caption: str, names: Sequence[str], of: str, colum
 
 def _cell(row: Mapping[str, Any], marks: Mapping[str, str]) -> dict[str, Any]:
     value = row["value"]
-    whole = row.get("whole") is True  # NaN where only other rows have it
     text, _, interval = number(value, row.get("lower", math.nan), row.get("upper", math.nan)).partition(" (")
+    if row.get("whole") is True and not math.isnan(value):  # NaN where only other rows have it
+        text = f"{value:,.0f}"
+    elif row.get("test") is True:
+        text = p_value(value)
     return {
-        "text": f"{value:,.0f}" if whole and not math.isnan(value) else text,
+        "text": text,
         "interval": interval and f"({interval}",
         "sort": "" if math.isnan(value) else repr(float(value)),
         "mark": marks.get(reason_of(row), ""),
@@ -145,12 +150,17 @@ def scans(metrics: Mapping[str, pd.DataFrame]) -> Grid:
 def operating_points(table: pd.DataFrame) -> Iterator[Grid]:
     """Show what calling at each operating point is worth: slices, then scans.
 
+    Where no replicate of the bootstrap varies, as of a sensitivity of 1, Wilson's interval stands in its place.
+
     Parameters
     ----------
     table : DataFrame
         operating_points.csv of one experiment.
     """
     table = of_part(table)
+    instead = (table["lower"] == table["upper"]) & table["wilson_lower"].notna()
+    ends = {name: table[name].mask(instead, table[f"wilson_{name}"]) for name in ("lower", "upper")}
+    table = table.assign(**ends, reason=table["reason"].mask(instead, _WILSON))
     cuts = table.drop_duplicates(["unit", "class", "rule"])
     cuts = cuts.assign(measure="threshold", value=cuts["threshold"], lower=math.nan, upper=math.nan, reason="")
     counts = table["measure"].isin([name for name in _POINTS if name.startswith(("true", "false"))])
@@ -191,8 +201,12 @@ def subgroups(table: pd.DataFrame) -> Iterator[Grid]:
         yield grid(together, f"Subgroups of {unit}s", names, "metric", columns)
 
 
+_WILSON = "Wilson's interval, since no replicate of the bootstrap varies"
+_ALONE = "not corrected: a test of its own"
+
+
 def differences(table: pd.DataFrame) -> Iterator[tuple[str, list[Grid]]]:
-    """Show the differences of each two experiments, with p values after Holm's correction.
+    """Show the differences of each two experiments, with p values: of classes after Holm's correction.
 
     Parameters
     ----------
@@ -201,14 +215,16 @@ def differences(table: pd.DataFrame) -> Iterator[tuple[str, list[Grid]]]:
     """
     if table.empty:
         return
-    tests = table.assign(value=table["p_holm"].fillna(table["p"]), lower=math.nan, upper=math.nan, reason="")
+    corrected = table["class"].isin(CLASSES)
+    tests = table.assign(value=table["p_holm"].where(corrected, table["p"]), lower=math.nan, upper=math.nan, test=True)
+    tests["reason"] = tests["p_reason"].mask(~corrected & tests["p"].notna(), _ALONE)
     tests["metric"] += " p"
     both = pd.concat([table, tests], ignore_index=True)
     both.loc[both["method"] == "delong", "metric"] += " delong"
     both["class"] = both["class"].replace("kaggle", "any counted twice")
     both["rule"] = both["rule"].fillna("").str.replace("_95", " 0.95")
     metrics, rates = _paired(_METRICS), _paired(_RATES)
-    area = {"roc_auc delong": "ROC AUC (DeLong)", "roc_auc p delong": "p"}
+    area = {"roc_auc delong": "ROC AUC (DeLong)", "roc_auc p delong": _P}
     for (first, second), rows in both.groupby(["first", "second"], sort=False):
         measured = rows[rows["method"] != "mcnemar"]
         grids = [
@@ -223,4 +239,4 @@ def differences(table: pd.DataFrame) -> Iterator[tuple[str, list[Grid]]]:
 
 def _paired(columns: Mapping[str, str]) -> dict[str, str]:
     """Put a column of p values behind each column of differences."""
-    return {key: title for name, head in columns.items() for key, title in ((name, head), (f"{name} p", "p"))}
+    return {key: title for name, head in columns.items() for key, title in ((name, head), (f"{name} p", _P))}

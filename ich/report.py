@@ -155,7 +155,7 @@ def picture(path: str | Path, captions: str | Path) -> Picture:
     path = Path(path)
     experiment = f" of {path.parent.name}" if path.parent.parent.name in ("evaluation", "search") else ""
     caption = Path(captions, f"{path.stem}.rst").read_text(encoding="utf-8")
-    return Picture(path, _TITLES[path.stem] + experiment, " ".join(caption.split()))
+    return Picture(path, _TITLES[path.stem] + experiment, " ".join(caption.replace("`", "").split()))
 
 
 def gallery(folder: str | Path, hash_ids: bool) -> list[tuple[str, list[Picture]]]:
@@ -333,6 +333,7 @@ def render(
             "subgroups": _each(evaluations, "subgroups", grids.subgroups),
         },
         scan_rule=configuration["evaluation"]["scan"],
+        decision=_decision(configuration["evaluation"]["threshold"]),
         prevalence=f"{configuration['evaluation']['prevalence']:g}",
         commit=commit,
         titles={name: title for name, title in _SECTIONS.items() if name not in absent},
@@ -465,6 +466,14 @@ def _resources(table: pd.DataFrame) -> Iterator[list[str]]:
         processors = "–" if math.isnan(row["cpu_hours"]) else duration(row["cpu_hours"] * 3600)
         memory = "–" if math.isnan(row["peak_memory_mb"]) else f"{row['peak_memory_mb']:,.0f} MB"
         yield [row["rule"], f"{row['jobs']:,.0f}", *times, processors, memory]
+
+
+def _decision(rule: str | float) -> str:
+    """Say what the rule of the operating point `decision` is (`metrics.choose_threshold`)."""
+    return {
+        "accuracy": "the most right calls, which of a rare class may be to call nothing",
+        "youden": "the same as the next",
+    }.get(str(rule), f"the probability {rule}")
 
 
 def _each(

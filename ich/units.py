@@ -105,13 +105,14 @@ class Sample:
         used = np.count_nonzero(~np.isnan(drawn))
         if self.replicates and not len(drawn):
             reason = f"no interval: all {self.unit}s are of one patient"
-        elif used < self.replicates:
-            reason = f"interval from {used} of {self.replicates} replicates: the others lack a value"
         else:
-            reason = ""
+            lacking = f"interval from {used} of {self.replicates} replicates: the others lack a value"
+            notes = (lacking if used < self.replicates else "", _NO_WIDTH if lower == upper else "")
+            reason = "; ".join(filter(None, notes))
         return {"value": value, "lower": lower, "upper": upper, "reason": reason}
 
 
+_NO_WIDTH = "no replicate varies: an interval without width is too narrow"
 Samples = Mapping[tuple[str, str], Sample]
 
 

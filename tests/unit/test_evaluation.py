@@ -11,6 +11,7 @@ from ich.evaluation import evaluate as evaluate_samples
 from ich.labels import CLASSES
 from ich.statistics import draw_patients
 from ich.units import PROBABILITIES, samples
+from tests.unit import results
 
 LABELS = list(CLASSES)
 SETTINGS = {"threshold": "accuracy", "replicates": 40, "confidence": 0.9, "seed": 1}
@@ -346,3 +347,15 @@ def test_a_part_without_any_prediction_is_an_error(made):
     nothing = predictions | {"test": predictions["test"].iloc[:0]}
     with pytest.raises(InputError, match="no slice is left to judge"):
         evaluate(cohort, nothing, **SETTINGS, quarantined=set(predictions["test"]["image_id"]))
+
+
+def test_a_perfect_ranking_has_an_interval_without_width_and_says_so():
+    frame = results.cohort()
+    predictions = results.predicted(frame=frame)
+    truth = predictions["test"].merge(frame, on="image_id")["any"]
+    predictions["test"]["probability_any"] = 0.1 + 0.8 * truth.to_numpy()
+    sampling = {"scan": "maximum", "replicates": 50, "confidence": 0.95, "seed": 1}
+    table, _ = evaluate_samples(samples(frame, predictions, **sampling), threshold="accuracy")
+    rows = table.query("part == 'test' and unit == 'slice' and `class` == 'any' and metric == 'roc_auc'")
+    assert rows[["value", "lower", "upper"]].eq(1).all(axis=None)
+    assert rows["reason"].str.endswith("no replicate varies: an interval without width is too narrow").all()

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -22,7 +23,7 @@ def values(grid):
     """All values of a grid, each shown as it should be, by the names of the row and the head of the column."""
     for _, row in grid.rows:
         for column, cell in zip(grid.columns, row, strict=True):
-            if cell["sort"]:
+            if cell["sort"] and column != "p (Holm)":
                 value = float(cell["sort"])
                 decimals = f"{value:,.0f}" if column in COUNTED else f"{value:.3f}"
                 assert cell["text"] == (decimals if math.isfinite(value) else "∞"), column
@@ -52,6 +53,7 @@ def read_back(table, tmp_path):
 def test_scans_of_all_experiments(tables):
     other = results.evaluations(results.cohort(seed=3))
     grid = grids.scans({"one": tables["metrics"], "two": other["metrics"]})
+    assert "kaggle" not in {name for names, _ in grid.rows for name in names}
     heads = {
         "roc_auc": "ROC AUC",
         "average_precision": "average precision",
@@ -59,7 +61,9 @@ def test_scans_of_all_experiments(tables):
         "brier": "Brier score",
     }
     files = [
-        table.query("part == 'test' and unit == 'scan'").assign(experiment=name)
+        table.query("part == 'test' and unit == 'scan'")
+        .replace({"class": {"kaggle": "any counted twice"}})
+        .assign(experiment=name)
         for name, table in (("one", tables["metrics"]), ("two", other["metrics"]))
     ]
     together = pd.concat(files).replace({"class": {"kaggle": "any counted twice"}})
@@ -144,7 +148,72 @@ def test_differences_with_their_p_values(tmp_path):
     place = scans.columns.index("ROC AUC (DeLong)")
     assert {names[0]: float(row[place]["sort"]) for names, row in scans.rows if row[place]["sort"]} == delong.to_dict()
     assert len(called.rows) == 4 * len(CLASSES)
-    assert called.columns == ["sensitivity", "p", "specificity", "p", "accuracy", "p"]
+    assert called.columns == ["sensitivity", "p (Holm)", "specificity", "p (Holm)", "accuracy", "p (Holm)"]
+
+
+def test_what_is_not_corrected_is_marked_so(tmp_path):
+    [(_, [slices, scans, called])] = [*grids.differences(read_back(results.pairs(["one", "two"]), tmp_path))]
+    for grid in (slices, scans, called):
+        for names, row in grid.rows:
+            for column, cell in zip(grid.columns, row, strict=True):
+                told = grid.reasons.get(cell["mark"], "")
+                alone = names[0] in ("mean", "any counted twice") and column == "p (Holm)" and cell["sort"] != ""
+                assert (told == "not corrected: a test of its own") == alone
+
+
+def test_the_caveat_of_a_p_value_marks_the_p_value(tmp_path):
+    table = results.pairs(["one", "two"])
+    chosen = (table["method"] == "mcnemar") & (table["metric"] == "accuracy") & (table["class"] == "any")
+    table.loc[chosen, "p_reason"] = "takes all scans as independent"
+    table.loc[chosen, "p_holm"] = 1e-12
+    [(_, [*_, called])] = [*grids.differences(read_back(table, tmp_path))]
+    place = called.columns.index("accuracy")
+    for names, row in called.rows:
+        told = [called.reasons.get(cell["mark"], "") for cell in row[place : place + 2]]
+        assert told[0] != "takes all scans as independent"
+        assert (told[1] == "takes all scans as independent") == (names[0] == "any")
+        assert (row[place + 1]["text"] == "<0.001") == (names[0] == "any")
+        assert names[0] != "any" or row[place + 1]["sort"] == "1e-12"
+
+
+def test_a_rate_that_no_replicate_varies_has_wilsons_interval(tmp_path):
+    """20 of 20: Wilson's interval is 0.839 to 1 (z² / (n + z²) = 3.8415 / 23.8415 = 0.1611)."""
+    known = {
+        "part": "test",
+        "unit": "scan",
+        "class": "any",
+        "rule": "youden",
+        "threshold": 0.5,
+        "measure": "sensitivity",
+    }
+    still = known | {"value": 1.0, "lower": 1.0, "upper": 1.0, "reason": "no replicate varies"}
+    rows = [
+        still | {"wilson_lower": 0.838875, "wilson_upper": 1.0},
+        still | {"class": "epidural"},  # several scans of a patient: no Wilson
+        known
+        | {"class": "subdural", "value": 0.9, "lower": 0.8, "upper": 1, "wilson_lower": 0.7, "wilson_upper": 0.97},
+    ]
+    [grid] = grids.operating_points(read_back(pd.DataFrame(rows), tmp_path))
+    place = grid.columns.index("sensitivity")
+    found = {names[0]: (row[place]["interval"], grid.reasons.get(row[place]["mark"])) for names, row in grid.rows}
+    assert found == {
+        "any": ("(0.839 to 1.000)", "Wilson's interval, since no replicate of the bootstrap varies"),
+        "epidural": ("(1.000 to 1.000)", "no replicate varies"),
+        "subdural": ("(0.800 to 1.000)", None),
+    }
+
+
+def test_infinite_slopes_are_shown_as_such(tmp_path):
+    known = {"part": "test", "unit": "slice", "class": "any", "method": "none", "measure": "slope", "reason": ""}
+    rows = [
+        known | {"value": 2.5, "lower": -np.inf, "upper": np.inf},
+        known | {"class": "epidural", "value": np.inf, "lower": 1.0, "upper": np.inf},
+    ]
+    [grid] = grids.calibration(read_back(pd.DataFrame(rows), tmp_path))
+    assert [(row[0]["text"], row[0]["interval"]) for _, row in grid.rows] == [
+        ("2.500", "(-∞ to ∞)"),
+        ("∞", "(1.000 to ∞)"),
+    ]
 
 
 def test_a_reason_is_marked_and_told():

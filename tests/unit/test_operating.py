@@ -135,7 +135,7 @@ def test_what_has_no_value_says_why():
     reasons = found.loc[("test", "slice", "decision", "subdural"), "reason"]
     assert reasons["sensitivity"] == "no positive slice"
     assert reasons["ppv"] == "no slice is called positive"
-    assert reasons["specificity"] == ""
+    assert reasons["specificity"] == "no replicate varies: an interval without width is too narrow"
     assert found.loc[("test", "slice", "decision", "any"), "reason"]["ppv_stated"] == "no slice is called positive"
 
 

@@ -118,7 +118,7 @@ def inputs(folder, experiments, synthetic=True, frame=None):
         "searches": {"one": (points, Picture(folder / "search/one/search.svg", "Points of one", "A third."))},
         "resources": results.resources(),
         "configuration": {
-            "evaluation": {"confidence": 0.95, "prevalence": 0.1, "scan": "maximum"},
+            "evaluation": {"confidence": 0.95, "prevalence": 0.1, "scan": "maximum", "threshold": "accuracy"},
             "data": {"root": "<root>"},
         },
         "results": folder,
@@ -171,6 +171,18 @@ def test_the_order_of_the_sections_is_that_of_the_navigation(page):
     assert sections == links[: len(sections)]
     assert sections[:5] == ["comparison", "classes", "scans", "differences", "cohort"]
     assert page.index("<table") > page.index('<section id="comparison"')
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [("accuracy", "the most right calls"), ("youden", "the same as the next"), (0.3, "the probability 0.3")],
+)
+def test_the_page_says_what_the_decision_is_and_where_cases_are_called(tmp_path, rule, said):
+    given = inputs(tmp_path, ["one"])
+    given["configuration"]["evaluation"]["threshold"] = rule
+    text = " ".join(render(**given).split())
+    assert f"<code>evaluation.threshold</code>, here {said}" in text
+    assert "at the operating point <code>youden</code>" in text
 
 
 # ---- numbers
@@ -492,8 +504,8 @@ def test_pictures_that_would_pass_the_limit_are_named_instead(given, page, monke
 
 
 def test_a_figure_of_the_results_gets_its_title_and_caption(tmp_path):
-    (tmp_path / "roc.rst").write_text("Two\nlines.\n")
+    (tmp_path / "roc.rst").write_text("Two\nlines of `any`.\n")
     (tmp_path / "metrics.rst").write_text("One.")
     found = picture("results/evaluation/resnet18/roc.svg", tmp_path)
-    assert (found.title, found.caption) == ("ROC curves of resnet18", "Two lines.")
+    assert (found.title, found.caption) == ("ROC curves of resnet18", "Two lines of any.")
     assert picture("results/comparison/metrics.svg", tmp_path).title == "Accuracy and log loss by class"
