@@ -1,6 +1,6 @@
 """Metrics by what the headers and labels of a slice or a scan say."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,8 @@ def subgroups(samples: Samples, slices: pd.DataFrame, *, threshold: str | float,
         metric of `METRICS`. patients, patients_positive and patients_negative hold a unit, a positive and a negative
         one. few is true where fewer than `FEW` patients hold a unit of a label that the metric needs: a positive one
         for the sensitivity, a negative one for the specificity, both for ROC AUC and average precision, either for
-        log loss and Brier score.
+        log loss and Brier score. Of `any` every unit with a subtype is positive, so that `one` and `two or more` are
+        measured against all units of `none`, which count in the columns of these rows.
     """
     frames = []
     for unit in dict.fromkeys(unit for each, unit in samples if each == part):
@@ -52,8 +53,11 @@ def subgroups(samples: Samples, slices: pd.DataFrame, *, threshold: str | float,
             for place, group in enumerate(names.categories):
                 chosen = names.codes == place
                 if chosen.any():
-                    rows = pd.DataFrame(_rows(sample.take(chosen), cuts))
-                    frames.append(rows.assign(part=part, unit=unit, subgroup=subgroup, group=group))
+                    rows = [*_rows(sample.take(chosen), cuts, CLASSES)]
+                    if subgroup == "subtypes" and group != "none":
+                        against = sample.take(chosen | (names == "none"))
+                        rows = [row for row in rows if row["class"] != "any"] + [*_rows(against, cuts, ("any",))]
+                    frames.append(pd.DataFrame(rows).assign(part=part, unit=unit, subgroup=subgroup, group=group))
     return pd.concat(frames, ignore_index=True)[SUBGROUPS_COLUMNS]
 
 
@@ -123,12 +127,14 @@ def _named(codes: np.ndarray, names: list[str]) -> pd.Categorical:
     return pd.Categorical(np.array(names)[codes], categories=names)
 
 
-def _rows(sample: Sample, cuts: np.ndarray) -> Iterator[dict[str, Any]]:
+def _rows(sample: Sample, cuts: np.ndarray, classes: Collection[str]) -> Iterator[dict[str, Any]]:
     log_losses = metrics.log_losses(sample.labels, sample.probabilities)
     errors = metrics.squared_errors(sample.labels, sample.probabilities)
     log_loss_draws, error_draws = np.split(sample.means(np.hstack([log_losses, errors])), 2, axis=1)
     shares, share_draws = (rates(each) for each in counted(sample, cuts))
     for number, (name, pair) in enumerate(zip(CLASSES, sample.pairs(), strict=True)):
+        if name not in classes:
+            continue
         labels = pair[0]
         everyone, with_positive, with_negative = (
             len(np.unique(sample.patients[chosen])) for chosen in (labels >= 0, labels == 1, labels == 0)

@@ -149,6 +149,24 @@ def test_few_says_where_too_few_patients_hold_what_a_metric_needs(sampled, found
     assert whole["patients_negative"] == slices.loc[slices["any"] == 0, "patient_id"].nunique()
 
 
+@pytest.mark.parametrize("unit", ["slice", "scan"])
+@pytest.mark.parametrize(("group", "counts"), [("one", [1]), ("two or more", [2, 3, 4, 5])])
+def test_any_of_a_number_of_subtypes_is_ranked_against_all_without_haemorrhage(sampled, found, unit, group, counts):
+    sample = sampled["test", unit]
+    subtypes = sample.rows[list(SUBTYPES)].sum(axis=1)
+    positives, negatives = sample.rows[subtypes.isin(counts)], sample.rows[subtypes == 0]
+    higher = np.subtract.outer(positives["probability_any"].to_numpy(), negatives["probability_any"].to_numpy())
+    rows = found[(found["unit"] == unit) & (found["subgroup"] == "subtypes") & (found["group"] == group)]
+    of_any = rows[rows["class"] == "any"].set_index("metric")
+    assert of_any.loc["roc_auc", "value"] == pytest.approx((higher > 0).mean() + (higher == 0).mean() / 2)
+    assert of_any.loc["roc_auc", "lower"] < of_any.loc["roc_auc", "value"] < of_any.loc["roc_auc", "upper"]
+    assert set(of_any["n"]) == {len(positives) + len(negatives)}
+    assert set(of_any["positive"]) == {len(positives)}
+    assert set(of_any["patients_negative"]) == {negatives["patient_id"].nunique()}
+    assert set(rows.loc[rows["class"] == "epidural", "n"]) == {len(positives)}  # a subtype: within the group
+    assert list(dict.fromkeys(rows["class"])) == list(CLASSES)
+
+
 def test_a_group_with_one_label_says_so(found):
     rows = found[(found["unit"] == "scan") & (found["group"] == "none") & (found["class"] == "any")]
     rows = rows.set_index("metric")
