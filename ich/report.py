@@ -378,13 +378,12 @@ def _scores(classes: pd.DataFrame) -> Iterator[dict[str, Any]]:
     experiments = [*dict.fromkeys(row["experiment"] for row in records)]
     for metric, title, remark, baseline in _SCORES:
         groups = [group for experiment, each, group in rows if (experiment, each) == (experiments[0], metric)]
-        reasons = letters(reason_of(rows[name, metric, group]) for group in groups for name in experiments)
+        keys = [*((name, metric) for name in experiments), *([(experiments[0], baseline)] if baseline else [])]
+        reasons = letters(reason_of(rows[*key, group]) for group in groups for key in keys)
         published = not math.isnan(paper.published("ResNet18", metric, "any")[0])
         table = []
         for group in groups:
-            cells = [_cell(rows[name, metric, group], reasons) for name in experiments]
-            if baseline:
-                cells.append(_cell(rows[experiments[0], baseline, group], {}))
+            cells = [_cell(rows[*key, group], reasons) for key in keys]
             if published:
                 cells += [_published(*paper.published(model, metric, group)) for model in paper.RESULTS]
             positive = rows[experiments[0], metric, group]["positive"]
