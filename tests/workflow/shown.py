@@ -129,11 +129,13 @@ def number(shown, decimals):
 
 
 def check_number(shown, value, decimals=3):
-    """Compare a shown number with a value: a dash for none, a percentage for a share."""
+    """Compare a shown number with a value: a dash for none, a percentage for a share, a bound for what is less."""
     if math.isnan(value):
         assert shown == "–"
     elif math.isinf(value):
         assert shown == ("∞" if value > 0 else "-∞")
+    elif shown.startswith("<"):
+        assert 0 <= value < float(shown[1:])
     else:
         found, half = number(shown, decimals)
         exact = Decimal(repr(float(value))) * (100 if shown.endswith("%") else 1)
@@ -155,6 +157,7 @@ def check_measured(shown, row, decimals=3):
 def check_cell(cell, row, decimals=3):
     """Compare a cell that can be sorted: what it shows, what it is sorted by, and why it is empty."""
     check_measured(cell["text"], row, decimals)
+    assert cell["text"].startswith("<") == (row.get("test") is True and row["value"] < 0.001)
     if math.isnan(row["value"]):
         assert cell["sort"] == ""
     else:
@@ -194,7 +197,7 @@ def check_long(shown, locator, frame, names, measures, whole=()):
     shown : Shown
     locator : playwright Locator
     frame : DataFrame
-        The columns `names`, measure, value, and perhaps lower, upper, reason and few.
+        The columns `names`, measure, value, and perhaps lower, upper, reason, few, and test (of p values).
     names : list of str
         What names a row.
     measures : dict of str to str
@@ -379,13 +382,17 @@ def differences(shown):
     assert section.count() == (len(written) > 0)
     if written.empty:
         return
-    written["p"] = written["p_holm"].fillna(written["p"])
+    corrected = written["class"].isin(CLASSES)
+    assert (written.loc[corrected, "p_holm"].isna() == written.loc[corrected, "p"].isna()).all()
+    written["p"] = written["p_holm"].where(corrected, written["p"])
+    alone = ~corrected & written["p"].notna()
+    written["p_reason"] = written["p_reason"].mask(alone, "not corrected: a test of its own")
     pairs = written.groupby(["first", "second"], sort=False)
     for detail, ((first, second), frame) in zip(section.locator("details").all(), pairs, strict=True):
         assert shown.text(detail.locator("summary")) == f"{first} less {second}"
         frame = frame.assign(measure=frame["metric"] + frame["method"].map({"delong": " delong"}).fillna(""))
         tests = frame.assign(measure=frame["measure"] + " p", value=frame["p"], lower=math.nan, upper=math.nan)
-        both = pd.concat([frame, tests.assign(reason="")])
+        both = pd.concat([frame, tests.assign(reason=frame["p_reason"], test=True)])
         called = both["method"] == "mcnemar"
         tables = detail.locator("table").all()
         for table, unit in zip(tables, ("slice", "scan"), strict=False):
@@ -398,7 +405,9 @@ def differences(shown):
 
 def with_p(measures):
     """Put a column of p values behind each column of differences."""
-    return {key: name for head, each in measures.items() for key, name in ((head, each), (f"{head}|p", f"{each} p"))}
+    return {
+        key: name for head, each in measures.items() for key, name in ((head, each), (f"{head}|p (Holm)", f"{each} p"))
+    }
 
 
 def cohort(shown):
@@ -500,6 +509,9 @@ def operating_points(shown):
     for name, unit, table in of_each_experiment(shown, section, "Operating points"):
         frame = told(on_test(shown.csv(f"evaluation/{name}/operating_points.csv"), unit))
         assert {*frame["measure"]} == {*measures.values()} - {"threshold"}
+        still = (frame["lower"] == frame["upper"]) & frame["wilson_lower"].notna()
+        frame.loc[still, ["lower", "upper"]] = frame.loc[still, ["wilson_lower", "wilson_upper"]].to_numpy()
+        frame.loc[still, "reason"] = "Wilson's interval, since no replicate of the bootstrap varies"
         cuts = frame[["class", "rule", "threshold"]].drop_duplicates().rename(columns={"threshold": "value"})
         both = pd.concat([cuts.assign(measure="threshold"), frame])
         check_long(shown, table, both, ["class", "rule"], measures, whole=counts.values())
