@@ -126,6 +126,7 @@ def test_a_caption_a_comment_or_a_docstring_reruns_nothing(finished, kept):
         ("training", of("train", *EXPERIMENTS)),
         ("prediction", of("predict", "resnet18,test")),
         ("statistics", of("evaluate", *EXPERIMENTS)),
+        ("pairs", {"pairs", "compare"}),
         ("comparison", {"compare"}),
         ("report", {"report"}),
     ],
@@ -141,6 +142,7 @@ def test_an_edit_of_a_module_reruns_the_rules_that_import_it(finished, kept, mod
         "training": {"cohort", "montage", *of("cache", *(f"paper,{shard}" for shard in SHARDS))},
         "prediction": of("train", *EXPERIMENTS),
         "statistics": of("predict", "resnet18,test"),
+        "pairs": of("evaluate", *EXPERIMENTS),
         "comparison": of("evaluate", *EXPERIMENTS),
         "report": {"compare"},
     }[module]
