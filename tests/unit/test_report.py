@@ -173,6 +173,13 @@ def test_the_order_of_the_sections_is_that_of_the_navigation(page):
     assert page.index("<table") > page.index('<section id="comparison"')
 
 
+def test_the_baseline_has_its_reasons_too(tmp_path):
+    given = inputs(tmp_path, ["one"])
+    classes = given["classes"]
+    classes.loc[(classes["metric"] == "prior_log_loss") & (classes["class"] == "any"), "reason"] = "Hardly varies."
+    assert "Hardly varies." in render(**given)
+
+
 @pytest.mark.parametrize(
     ("rule", "said"),
     [("accuracy", "the most right calls"), ("youden", "the same as the next"), (0.3, "the probability 0.3")],
