@@ -495,7 +495,7 @@ def calibration(reliability: pd.DataFrame, measured: pd.DataFrame, *, title: str
                 )  # fmt: skip
         slopes = measured[(measured["unit"] == unit) & (measured["class"] == name) & (measured["measure"] == "slope")]
         slope = slopes.set_index("method")["value"]["none"]
-        text = "no slope" if np.isnan(slope) else f"slope {slope:.2f}"
+        text = "no slope" if np.isnan(slope) else f"slope {slope:.2f}".replace("inf", "∞")
         axes.text(0.05, 0.93, text, transform=axes.transAxes, va="top", fontsize=8)
         axes.set_xscale("function", **root)
         axes.set_yscale("function", **root)
