@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from rocrate.model import ComputationalWorkflow, Entity
 from rocrate.rocrate import ROCrate
 
 from ich.errors import InputError
@@ -98,6 +99,33 @@ def write_crate(
             raise InputError(f"{source} does not exist; run the workflow to its end before exporting it")
 
     crate = ROCrate(version="1.1")
+    _describe(crate, synthetic, period)
+    snakefile = _add_workflow(crate, sources, snakemake_version, commit)
+    used = _add_inputs(crate, snakefile, configuration, labels, inventory)
+    made = [
+        crate.add_file(source, name.as_posix(), properties=_kind(name) | {"sha256": _sha256(source)}, record_size=True)
+        for name, source in outputs.items()
+    ]
+    crate.root_dataset["mentions"] = crate.add_action(
+        snakefile,
+        identifier="#run",
+        object=used,
+        result=made,
+        properties={
+            "name": "Run of the workflow",
+            "description": "All jobs from the label file and the slices to the comparison",
+            "startTime": period[0].isoformat(),
+            "endTime": period[1].isoformat(),
+            "actionStatus": "http://schema.org/CompletedActionStatus",
+        },
+    )
+    with replacing(path) as partial, partial.open("wb") as archive:
+        for piece in crate.stream_zip():
+            archive.write(piece)
+
+
+def _describe(crate: ROCrate, synthetic: bool, period: tuple[datetime, datetime]) -> None:
+    """Say what the crate is, of which profiles, under which terms."""
     data = "synthetic head CT" if synthetic else "head CT"
     crate.name = f"Detection of intracranial haemorrhage in {data}: a run of the workflow"
     crate.description = (
@@ -120,11 +148,16 @@ def write_crate(
     ]
     crate.root_dataset["datePublished"] = period[1].isoformat()
 
+
+def _add_workflow(
+    crate: ROCrate, sources: Mapping[Path, Path], snakemake_version: str, commit: str | None
+) -> ComputationalWorkflow:
+    """Add the files of the workflow; give the Snakefile's entity."""
     for name, source in sources.items():
         if name != Path("Snakefile"):
             about = {"about": {"@id": "./"}} if name == Path("README.md") else {}
             crate.add_file(source, name.as_posix(), properties=_kind(name) | about)
-    snakefile = crate.add_workflow(
+    return crate.add_workflow(
         sources[Path("Snakefile")],
         "Snakefile",
         main=True,
@@ -139,6 +172,15 @@ def write_crate(
         | ({"version": commit} if commit else {}),
     )
 
+
+def _add_inputs(
+    crate: ROCrate,
+    snakefile: ComputationalWorkflow,
+    configuration: Mapping[str, Any],
+    labels: str | Path,
+    inventory: pd.DataFrame,
+) -> list[Entity]:
+    """Add the configuration, and the data by their checksums alone; give their entities."""
     parameters = {
         name: crate.add_formal_parameter(
             name,
@@ -159,7 +201,7 @@ def write_crate(
     )
     used["exampleOfWork"] = parameters["configuration"]
     values = {"labels": f"sha256 {_sha256(labels)}", "slices": _described(inventory)}
-    data_used = [
+    data = [
         crate.add_jsonld(
             {
                 "@id": f"#{name}",
@@ -171,26 +213,7 @@ def write_crate(
         )
         for name, value in values.items()
     ]
-    made = [
-        crate.add_file(source, name.as_posix(), properties=_kind(name) | {"sha256": _sha256(source)}, record_size=True)
-        for name, source in outputs.items()
-    ]
-    crate.root_dataset["mentions"] = crate.add_action(
-        snakefile,
-        identifier="#run",
-        object=[used, *data_used],
-        result=made,
-        properties={
-            "name": "Run of the workflow",
-            "description": "All jobs from the label file and the slices to the report",
-            "startTime": period[0].isoformat(),
-            "endTime": period[1].isoformat(),
-            "actionStatus": "http://schema.org/CompletedActionStatus",
-        },
-    )
-    with replacing(path) as partial, partial.open("wb") as archive:
-        for piece in crate.stream_zip():
-            archive.write(piece)
+    return [used, *data]
 
 
 def _kind(path: Path) -> dict[str, str]:

@@ -59,6 +59,9 @@ def test_the_run_is_exported_as_a_crate(finished):
         names = set(crate.namelist())
     archive.unlink()
     assert {"ro-crate-metadata.json", "configuration.yaml", "Snakefile", "ich/training.py"} <= names
+    assert {"results/models/resnet18/README.md", "results/comparison/table.csv"} <= names
+    shows_slices = ("index.html", "montage.png", "series.svg", ".jpg", ".npy", ".parquet")
+    assert [name for name in names if name.endswith(shows_slices) and "/curves" not in name] == []
     assert {"results/comparison/table.csv", "results/models/resnet18/weights.safetensors"} <= names
     assert not any("cohort.parquet" in name or "predictions" in name or name.endswith(".dcm") for name in names)
 
