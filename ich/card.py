@@ -99,7 +99,8 @@ def card(
         scan=scan,
         threshold=threshold,
         confidence=f"{confidence:.0%}",
-        training=_table(["", name], [[key, *cells] for key, cells in words.training({name: facts})]),
+        # Without the time, which another run of the same training would not take again.
+        training=_table(["", name], [[key, *cells] for key, cells in words.training({name: facts}) if key != "time"]),
         environment=_table(["", name], [[key, *cells] for key, cells in words.environment({name: facts})]),
         counts=_counts(counts),
         parts={part: {key: f"{first[part][key]:,}" for key in ("slices", "patients")} for part in PARTS},

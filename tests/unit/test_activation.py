@@ -143,8 +143,8 @@ def test_the_maximum_lies_in_the_lesion_more_often_than_by_chance(heads, tmp_pat
 
     # What the gallery shows as true positives: one slice a patient, so that hits are independent of each other.
     validation = cohort.merge(by_part["validation"], on="image_id")
-    cut = choose_threshold(validation["any"].to_numpy(), validation["probability_any"].to_numpy(), "accuracy")
-    points = pd.DataFrame({"class": CLASSES, "part": "test", "unit": "slice", "rule": "decision", "threshold": cut})
+    cut = choose_threshold(validation["any"].to_numpy(), validation["probability_any"].to_numpy(), "youden")
+    points = pd.DataFrame({"class": CLASSES, "part": "test", "unit": "slice", "rule": "youden", "threshold": cut})
     chosen = choose(cohort, by_part["test"], points, len(cohort))
     found = chosen[(chosen["class"] == "any") & (chosen["kind"] == "true positive")]["row"].to_numpy()
     assert len(found) >= 35

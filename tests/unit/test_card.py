@@ -148,6 +148,10 @@ def test_counts_and_training_are_those_of_the_files(files):
     assert SHA256 in text
 
 
+def test_another_run_of_the_same_training_gives_the_same_card(files):
+    assert written(files) == written(files, facts=results.facts(seconds=1e4))
+
+
 def test_what_has_no_value_is_said_and_left_out_of_the_front_matter():
     frame = results.cohort()
     frame.loc[frame["part"] != "train", "epidural"] = 0
