@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ich import facts as words
+from ich import paper
 from ich.cohort import PARTS
 from ich.comparison import markdown
 from ich.grids import Grid, calibration, grid, of_part, operating_points
@@ -40,9 +42,33 @@ _METRICS = {
     "log_loss": "log loss",
     "brier": "Brier score",
 }
-_HUB = {"roc_auc": "roc_auc", "average_precision": "average_precision", "brier": "brier_score"}  # as the hub calls them
+_HUB = {  # as the hub calls them
+    "roc_auc": "roc_auc",
+    "average_precision": "average_precision",
+    "log_loss": "log_loss",
+    "brier": "brier_score",
+}
+_MODEL = ("architecture", "parameters", "input", "channels")  # what of `facts.training` is the model's own
 _RATES = ("sensitivity", "specificity", "ppv", "npv")
 _TRUST = ("ece", "slope", "intercept")
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The data as the hub is told of it: an id and a name; `terms` is an address where its terms stand, if known."""
+
+    id: str
+    name: str
+    terms: str = ""
+
+
+_SYNTHETIC = _Data("synthetic-head-ct", "synthetic head CT")
+_RSNA = _Data(
+    "rsna-intracranial-hemorrhage-detection",
+    "RSNA 2019 head CT",
+    "https://github.com/RSNA/AI-Challenge-Data/wiki/RSNA-Intracranial-Hemorrhage-Detection",
+)
+_OTHER = _Data("head-ct", "head CT")
 
 
 def card(
@@ -90,35 +116,56 @@ def card(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).get_template("card.md")
     test = of_part(metrics)
-    first = {part: rows.iloc[0] for part, rows in counts.groupby("part")}
+    parts = {str(part): rows.set_index("class") for part, rows in counts.groupby("part")}
+    sizes = {part: rows.iloc[0] for part, rows in parts.items()}
+    data = _OTHER
+    if synthetic:
+        data = _SYNTHETIC
+    elif paper.is_data_set(sum(size["slices"] for size in sizes.values())):
+        data = _RSNA
+    free = synthetic and not facts["configuration"]["weights"]  # nothing but this code went into the weights
+    training, environment = (
+        {key: cell for key, [cell] in rows({name: facts})} for rows in (words.training, words.environment)
+    )
+    del training["time"]  # which another run of the same training would not take again
+    model = [[key, training.pop(key)] for key in _MODEL]
+    note = " (synthetic data)" if synthetic else ""
+
+    def shown(grids: Iterable[Grid]) -> str:
+        return "\n\n".join(_grid(replace(each, caption=each.caption + note)) for each in grids)
+
     return template.render(
         name=markdown(name),
-        front=yaml.safe_dump(_front(name, facts, test, synthetic), sort_keys=False, allow_unicode=True),
+        front=yaml.safe_dump(_front(name, facts, test, data, free), sort_keys=False, allow_unicode=True),
         facts=facts,
+        classes=CLASSES,
         usage=USAGE,
         scan=scan,
         threshold=threshold,
         confidence=f"{confidence:.0%}",
-        # Without the time, which another run of the same training would not take again.
-        training=_table(["", name], [[key, *cells] for key, cells in words.training({name: facts}) if key != "time"]),
-        environment=_table(["", name], [[key, *cells] for key, cells in words.environment({name: facts})]),
-        counts=_counts(counts),
-        parts={part: {key: f"{first[part][key]:,}" for key in ("slices", "patients")} for part in PARTS},
-        slices=_grid(_metrics(test, "slice")),
-        scans=_grid(_metrics(test, "scan")),
-        points=_grids(operating_points(points[(points["class"] == "any") & points["measure"].isin(_RATES)])),
-        calibration=_grids(
+        model=_table(["", name], model),
+        code=environment.pop("code"),
+        training=_table(["", name], training.items()),
+        environment=_table(["", name], environment.items()),
+        counts=_counts(parts),
+        sizes={part: {key: f"{size[key]:,}" for key in ("slices", "patients")} for part, size in sizes.items()},
+        metrics=shown(_metrics(test, unit) for unit in UNITS),
+        points=shown(operating_points(points[(points["class"] == "any") & points["measure"].isin(_RATES)])),
+        calibration=shown(
             calibration(calibrated[(calibrated["method"] == "none") & calibrated["measure"].isin(_TRUST)])
         ),
         sha256=sha256,
+        data=data,
+        free=free,
+        rsna=data is _RSNA,
+        note=note,
         synthetic=synthetic,
-        synthetic_note=" (synthetic data)" if synthetic else "",
+        citation=paper.CITATION,
     )
 
 
-def _front(name: str, facts: Mapping[str, Any], test: pd.DataFrame, synthetic: bool) -> dict[str, Any]:
+def _front(name: str, facts: Mapping[str, Any], test: pd.DataFrame, data: _Data, free: bool) -> dict[str, Any]:
     """Give the front matter; values that do not exist are left out, for YAML has no NaN that the hub takes."""
-    data = "synthetic head CT" if synthetic else "head CT"
     values = test.set_index(["unit", "metric", "class"])["value"]
     found = [
         {"type": called, "name": f"{_METRICS[metric]} of {label}, {unit}s", "value": float(values[unit, metric, label])}
@@ -127,14 +174,10 @@ def _front(name: str, facts: Mapping[str, Any], test: pd.DataFrame, synthetic: b
         for label in CLASSES
         if math.isfinite(values[unit, metric, label])
     ]
-    terms = (
-        {"license": "apache-2.0"}
-        if synthetic
-        else {"license": "other", "license_name": "terms-of-the-training-data", "license_link": "README.md"}
-    )
+    link = {"license_link": data.terms} if data.terms else {}
+    terms = {"license": "other", "license_name": "terms-of-the-training-data", **link}
     return {
-        "language": "en",
-        **terms,
+        **({"license": "apache-2.0"} if free else terms),
         "library_name": "torchvision",
         "pipeline_tag": "image-classification",
         "tags": [
@@ -143,8 +186,9 @@ def _front(name: str, facts: Mapping[str, Any], test: pd.DataFrame, synthetic: b
             "computed-tomography",
             "intracranial-haemorrhage",
             facts["model"],
-            *(["synthetic-data"] if synthetic else []),
+            *(["synthetic-data"] if data is _SYNTHETIC else []),
         ],
+        "datasets": [data.id],
         "metrics": [*_HUB.values()],
         "model-index": [
             {
@@ -152,11 +196,7 @@ def _front(name: str, facts: Mapping[str, Any], test: pd.DataFrame, synthetic: b
                 "results": [
                     {
                         "task": {"type": "image-classification", "name": "Intracranial haemorrhage and its subtypes"},
-                        "dataset": {
-                            "type": data.replace(" ", "-").lower(),
-                            "name": f"{data}, test part",
-                            "split": "test",
-                        },
+                        "dataset": {"type": data.id, "name": f"{data.name}, test part", "split": "test"},
                         "metrics": found,
                     }
                 ],
@@ -167,22 +207,26 @@ def _front(name: str, facts: Mapping[str, Any], test: pd.DataFrame, synthetic: b
 
 def _metrics(test: pd.DataFrame, unit: str) -> Grid:
     rows = test[(test["unit"] == unit) & (test["class"] != "kaggle")]
-    return grid(rows, f"{unit.capitalize()}s of the test part", ["class"], "metric", _METRICS)
-
-
-def _counts(counts: pd.DataFrame) -> str:
-    parts = {part: counts[counts["part"] == part].set_index("class") for part in PARTS}
-    return _table(
-        ["", *parts],
-        [
-            [label, *(f"{rows['positive'][label]:,} ({rows['prevalence'][label]:.1%})" for rows in parts.values())]
-            for label in CLASSES
-        ],
+    first = rows.drop_duplicates("class").dropna(subset="positive")  # a mean of classes has no positive units
+    positive = first[["class"]].assign(metric="positive", value=first["positive"].astype(float), whole=True)
+    return grid(
+        pd.concat([positive, rows], ignore_index=True),
+        f"{int(rows['n'].iloc[0]):,} {unit}s of the test part",
+        ["class"],
+        "metric",
+        {"positive": "positive"} | _METRICS,
     )
 
 
-def _grids(found: Iterable[Grid]) -> str:
-    return "\n\n".join(map(_grid, found))
+def _counts(parts: Mapping[str, pd.DataFrame]) -> str:
+    tables = [parts[part] for part in PARTS]
+    return _table(
+        ["", *PARTS],
+        [
+            [label, *(f"{rows['positive'][label]:,} ({rows['prevalence'][label]:.1%})" for rows in tables)]
+            for label in CLASSES
+        ],
+    )
 
 
 def _grid(grid: Grid) -> str:

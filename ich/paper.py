@@ -11,6 +11,7 @@ from ich.labels import CLASSES
 
 CITATION = "Murphy, Satyamoorthi. Intracranial Hemorrhage Detection with Deep Convolutional Neural Networks. 2021."
 DATA = "RSNA 2019 test set"
+SLICES = 752_803  # with labels, of all parts
 TEST_SLICES = 149_321
 TEST_PATIENTS = 3_788
 
@@ -147,3 +148,8 @@ def is_test_set(slices: int) -> bool:
     Slices that cannot be decoded are left out here, so a thousandth may lack.
     """
     return 0.999 * TEST_SLICES <= slices <= TEST_SLICES
+
+
+def is_data_set(slices: int) -> bool:
+    """Say whether the slices of all parts can be the RSNA 2019 data, going by their number; a thousandth may lack."""
+    return 0.999 * SLICES <= slices <= SLICES

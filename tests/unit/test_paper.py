@@ -88,3 +88,10 @@ def test_notes_are_numbered_in_their_order():
 @pytest.mark.parametrize(("slices", "same"), [(149_321, True), (149_300, True), (149_322, False), (140_000, False)])
 def test_the_papers_test_set_is_known_by_its_size(slices, same):
     assert paper.is_test_set(slices) is same
+
+
+@pytest.mark.parametrize(
+    ("slices", "same"), [(752_803, True), (752_100, True), (752_804, False), (674_258, False), (79, False)]
+)
+def test_the_whole_data_set_is_known_by_its_size(slices, same):
+    assert paper.is_data_set(slices) is same
