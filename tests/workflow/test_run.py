@@ -3,6 +3,10 @@
 import io
 import json
 import os
+import re
+import shutil
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -50,6 +54,37 @@ def test_the_table_holds_every_experiment_and_the_paper(finished):
     text = (finished.folder / "results/comparison/table.md").read_text()
     for word in ("resnet18", "densenet121", "ynthetic", "another data set"):
         assert word in text
+
+
+@pytest.mark.parametrize("experiment", ["resnet18", "densenet121"])
+def test_the_code_of_a_model_card_gives_the_predictions_of_the_run(finished, experiment, tmp_path):
+    folder, results = tmp_path / "uploaded", finished.folder / "results"
+    shutil.copytree(results / "models" / experiment, folder)
+    predicted = pd.read_parquet(results / f"predictions/{experiment}/test.parquet").set_index("image_id")
+    slices = pd.read_parquet(results / "data/slices.parquet")
+    series = slices.loc[slices["image_id"].isin(predicted.index), "series_instance_uid"].iloc[0]
+    (folder / "scan").mkdir()
+    for name in slices.loc[slices["series_instance_uid"] == series, "image_id"]:
+        shutil.copy(finished.folder / f"data/tiny/stage_2_train/{name}.dcm", folder / "scan")
+    [code] = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.DOTALL)
+    code += "import pandas\n"
+    code += "pandas.DataFrame(probabilities, slices['image_id'], facts['classes']).to_csv('found.csv')\n"
+    environment = os.environ | {"PYTHONPATH": str(finished.folder)}
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)
+    found = pd.read_csv(folder / "found.csv", index_col="image_id")
+    assert len(found) >= 5
+    expected = predicted.loc[found.index, [f"probability_{name}" for name in found.columns]]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_nobody_is_named_on_a_model_card(finished):
+    cohort = pd.read_parquet(finished.folder / "results/data/cohort.parquet")
+    names = set(cohort[["patient_id", "series_instance_uid", "image_id"]].to_numpy().ravel())
+    cards = [path.read_text() for path in finished.folder.glob("results/models/*/README.md")]
+    assert len(cards) == 2
+    for card in cards:
+        assert not [name for name in names if name in card]
+        assert str(finished.folder) not in card
 
 
 def test_the_run_is_exported_as_a_crate(finished):
