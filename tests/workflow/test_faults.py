@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
@@ -105,6 +106,16 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(project):
     assert bytes_of(project.folder / "killed") == bytes_of(project.folder / "results")
 
 
+def jobs_below(process: psutil.Process) -> list[psutil.Process]:
+    """Return the processes of Snakemake's scripts that run, without those that ended while they were looked at."""
+    jobs = []
+    for child in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # or a zombie, which is a kind of it
+            if any(".snakemake/scripts" in word for word in child.cmdline()):
+                jobs.append(child)
+    return jobs
+
+
 def test_jobs_that_are_killed_are_tried_again_and_end_with_the_same_bytes(project):
     draw = random.Random(2)
     run = start(project, "retried", "--retries", "20")
@@ -114,10 +125,10 @@ def test_jobs_that_are_killed_are_tried_again_and_end_with_the_same_bytes(projec
         try:
             run.wait(draw.uniform(0, 0.7))
         except subprocess.TimeoutExpired:
-            jobs = [child for child in running.children(recursive=True) if ".snakemake/scripts" in str(child.cmdline())]
-            if jobs:
-                draw.choice(jobs).kill()
-                kills += 1
+            if jobs := jobs_below(running):
+                with suppress(psutil.NoSuchProcess):  # it may have ended by itself
+                    draw.choice(jobs).kill()
+                    kills += 1
                 assert_whole(project.folder / "retried")
     _, text = run.communicate()
     assert run.returncode == 0, text
