@@ -549,7 +549,7 @@ def operating_points(points: pd.DataFrame, *, title: str, synthetic: bool) -> Fi
     Parameters
     ----------
     points : DataFrame
-        As from `operating.operating_points`.
+        As from `operating.with_wilson`.
     title : str
         Name of the experiment.
     synthetic : bool

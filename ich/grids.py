@@ -12,6 +12,7 @@ import pandas as pd
 
 from ich.comparison import letters, number, p_value, reason_of
 from ich.labels import CLASSES
+from ich.operating import with_wilson
 
 _METRICS = {
     "roc_auc": "ROC AUC",
@@ -150,17 +151,14 @@ def scans(metrics: Mapping[str, pd.DataFrame]) -> Grid:
 def operating_points(table: pd.DataFrame) -> Iterator[Grid]:
     """Show what calling at each operating point is worth: slices, then scans.
 
-    Where no replicate of the bootstrap varies, as of a sensitivity of 1, Wilson's interval stands in its place.
+    Intervals are those of `operating.with_wilson`.
 
     Parameters
     ----------
     table : DataFrame
         operating_points.csv of one experiment.
     """
-    table = of_part(table)
-    instead = (table["lower"] == table["upper"]) & table["wilson_lower"].notna()
-    ends = {name: table[name].mask(instead, table[f"wilson_{name}"]) for name in ("lower", "upper")}
-    table = table.assign(**ends, reason=table["reason"].mask(instead, _WILSON))
+    table = with_wilson(of_part(table))
     cuts = table.drop_duplicates(["unit", "class", "rule"])
     cuts = cuts.assign(measure="threshold", value=cuts["threshold"], lower=math.nan, upper=math.nan, reason="")
     counts = table["measure"].isin([name for name in _POINTS if name.startswith(("true", "false"))])
@@ -201,7 +199,6 @@ def subgroups(table: pd.DataFrame) -> Iterator[Grid]:
         yield grid(together, f"Subgroups of {unit}s", names, "metric", columns)
 
 
-_WILSON = "Wilson's interval, since no replicate of the bootstrap varies"
 _ALONE = "not corrected: a test of its own"
 
 

@@ -24,6 +24,7 @@ SHARES = {  # of what is called rightly, in both
 }
 MEASURES = (*SHARES, "ppv_stated", "npv_stated")
 RULES = ("decision", "youden", "sensitivity_95", "specificity_95")
+WILSON = "Wilson's interval, since no replicate of the bootstrap varies"
 
 
 def operating_points(samples: Samples, *, threshold: str | float, prevalence: float) -> pd.DataFrame:
@@ -52,6 +53,24 @@ def operating_points(samples: Samples, *, threshold: str | float, prevalence: fl
             cuts = thresholds(samples, unit, threshold if rule == "decision" else rule)
             frames.append(pd.DataFrame(_rows(sample, cuts, prevalence)).assign(part=part, unit=unit, rule=rule))
     return pd.concat(frames, ignore_index=True).reindex(columns=OPERATING_COLUMNS)
+
+
+def with_wilson(points: pd.DataFrame) -> pd.DataFrame:
+    """Put Wilson's interval, where there is one, in place of the bootstrap's of no width, as of a sensitivity of 1.
+
+    Parameters
+    ----------
+    points : DataFrame
+        As from `operating_points`.
+
+    Returns
+    -------
+    DataFrame
+        The same with other `lower` and `upper`, and `WILSON` as the reason, in such rows.
+    """
+    instead = (points["lower"] == points["upper"]) & points["wilson_lower"].notna()
+    ends = {name: points[name].mask(instead, points[f"wilson_{name}"]) for name in ("lower", "upper")}
+    return points.assign(**ends, reason=points["reason"].mask(instead, WILSON))
 
 
 def called(sample: Sample, cuts: np.ndarray) -> np.ndarray:

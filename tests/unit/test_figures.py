@@ -339,6 +339,8 @@ def test_operating_points_are_those_of_the_table():
     for drawn, rule in zip(axes.containers, ("decision", "youden", "sensitivity_95", "specificity_95"), strict=True):
         rows = where(points, part="test", unit="scan", measure="specificity", rule=rule)
         np.testing.assert_array_equal(drawn.lines[0].get_xdata(), rows["value"])
+        ends = [[left, right] for (left, _), (right, _) in drawn.lines[2][0].get_segments()]
+        np.testing.assert_allclose(ends, rows[["lower", "upper"]], rtol=1e-12)
 
 
 def test_subgroups_of_few_patients_are_grey_and_empty_ones_say_why():

@@ -8,7 +8,7 @@ from pandas.testing import assert_frame_equal
 from sklearn.metrics import confusion_matrix
 
 from ich.labels import CLASSES
-from ich.operating import COUNTS, MEASURES, OPERATING_COLUMNS, RULES, measures, operating_points
+from ich.operating import COUNTS, MEASURES, OPERATING_COLUMNS, RULES, WILSON, measures, operating_points, with_wilson
 from ich.units import samples
 from tests.unit import results
 
@@ -91,6 +91,20 @@ def test_predictive_values_at_a_prevalence_by_bayes(found):
     assert set(found.xs("ppv_stated", level="measure")["prevalence"]) == {0.1}
     own = found.xs("npv", level="measure")
     np.testing.assert_allclose(own["prevalence"], own["positive"] / own["n"])
+
+
+def test_wilsons_interval_stands_where_the_bootstraps_has_no_width(sampled):
+    points = operating_points(sampled, threshold="accuracy", prevalence=0.1)
+    chosen = points["measure"].isin(["sensitivity", "specificity"])
+    points["lower"] = np.where(chosen, points["value"], points["value"] - 0.1)
+    points["upper"] = np.where(chosen, points["value"], points["value"] + 0.1)
+    still = chosen & points["wilson_lower"].notna()  # scans of different patients
+    assert 0 < still.sum() < chosen.sum()
+    found = with_wilson(points)
+    for name in ("lower", "upper"):
+        np.testing.assert_array_equal(found[name], np.where(still, points[f"wilson_{name}"], points[name]))
+    assert set(found.loc[still, "reason"]) == {WILSON}
+    assert_frame_equal(found[~still], points[~still])
 
 
 def test_intervals_equal_a_loop_that_copies_patients(sampled, found):

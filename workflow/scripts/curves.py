@@ -2,6 +2,7 @@ import pandas as pd
 
 from ich import figures, jobs
 from ich.files import read_json, read_parquet
+from ich.operating import with_wilson
 
 jobs.start(snakemake.log[0])
 inputs, outputs = snakemake.input, snakemake.output
@@ -18,7 +19,7 @@ drawn = {  # with the input that it shows
     "precision_recall_scan": ("curves", figures.precision_recall(curves, metrics, unit="scan", **mark)),
     "history": ("history", figures.history(pd.read_csv(inputs.history), kept, **mark)),
     "calibration": ("reliability", figures.calibration(reliability, measured, **mark)),
-    "operating_points": ("operating_points", figures.operating_points(points, **mark)),
+    "operating_points": ("operating_points", figures.operating_points(with_wilson(points), **mark)),
     "confusion": ("operating_points", figures.confusion(points, **mark)),
     "subgroups": ("subgroups", figures.subgroups(table, **mark)),
 }
