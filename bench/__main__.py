@@ -19,11 +19,11 @@ TITLES = {  # in the order of the page
     "cache": "Data layer",
     "scale": "Ingest and caches at full size",
     "fuzz": "Damaged files",
-    "statistics": "Statistics",
+    "intervals": "Statistics",
     "training": "Training on the CPU",
     "gpu": "Training on a GPU",
 }
-QUICK = ["cache", "statistics", "training"]  # a few minutes together, on any machine
+QUICK = ["cache", "intervals", "training"]  # a few minutes together, on any machine
 HEAD = """# Results of the benchmarks
 
 Written by `python -m bench --write` (`make bench-results`); each section says when and by which command.

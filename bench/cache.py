@@ -27,11 +27,12 @@ from torchvision import transforms
 
 from bench.measuring import Row, machine, rounds, table
 from bench.rivals import RIVALS
-from ich.cache import Cache, build_shard
-from ich.data import SliceDataset, batches, loader
-from ich.dicom import header_rows, inventory
-from ich.labels import CLASSES
-from ich.phantom import generate
+from ich.base.classes import CLASSES
+from ich.dicom.headers import header_rows
+from ich.dicom.sources import inventory
+from ich.images.cache import Cache, build_shard
+from ich.phantom.dataset import generate
+from ich.training.data import SliceDataset, batches, loader
 
 SLICES = 4096  # of a shard: 617 MB of images, more than a processor's own memory
 PART = 512  # of them, where less will do

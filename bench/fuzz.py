@@ -25,12 +25,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ich.cache import build_shard
-from ich.dicom import DEFECTS, Defect, header_rows, inventory, read_hu
-from ich.errors import InputError
-from ich.files import read_json
-from ich.labels import CLASSES, SUBTYPES, read_labels
-from ich.slices import build_manifest
+from ich.base.classes import CLASSES, SUBTYPES
+from ich.base.errors import InputError
+from ich.base.files import read_json
+from ich.cohort.labels import read_labels
+from ich.cohort.slices import build_manifest
+from ich.dicom.defects import DEFECTS, Defect
+from ich.dicom.headers import header_rows
+from ich.dicom.pixels import read_hu
+from ich.dicom.sources import inventory
+from ich.images.cache import build_shard
 from tests.unit.dicom_factory import SYNTAXES, dicom_bytes, slice_elements
 
 SECONDS = 5  # for one file

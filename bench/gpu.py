@@ -22,11 +22,13 @@ from torch.nn import functional as F
 
 from bench.cache import SIZE, WINDOWS, paper_slice
 from bench.training import BATCH, MODELS, OPTIMIZER, made_up, our_loop
-from ich.data import reading_threads
-from ich.labels import CLASSES
-from ich.models import build
-from ich.phantom import generate
-from ich.training import Learner, make_optimizer, number_type, prepare
+from ich.base.classes import CLASSES
+from ich.models.backbones import build
+from ich.phantom.dataset import generate
+from ich.training.data import reading_threads
+from ich.training.device import number_type, prepare
+from ich.training.learner import Learner
+from ich.training.optimisation import make_optimizer
 
 SLICES = 8192  # of an epoch
 LARGE = 256  # a batch that fills a large GPU; the paper's is BATCH

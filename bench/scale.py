@@ -37,7 +37,7 @@ import yaml
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from ich.labels import CLASSES
+from ich.base.classes import CLASSES
 
 ROOT = Path(__file__).parents[1]
 SLICES, SERIES, PATIENTS, SHARDS = 752_803, 21_744, 18_938, 64  # of the RSNA data, and of config.yaml

@@ -21,12 +21,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from bench.cache import SIZE, WINDOWS
-from ich.cache import Cache
-from ich.data import SliceDataset, batches, reading_threads, to_float
-from ich.labels import CLASSES
-from ich.models import build
-from ich.progress import Progress
-from ich.training import Learner, make_optimizer, prepare, train_one_epoch
+from ich.base.classes import CLASSES
+from ich.images.cache import Cache
+from ich.images.windowing import to_float
+from ich.models.backbones import build
+from ich.training.data import SliceDataset, batches, reading_threads
+from ich.training.device import prepare
+from ich.training.learner import Learner
+from ich.training.loop import train_one_epoch
+from ich.training.optimisation import make_optimizer
+from ich.training.progress import Progress
 
 MODELS = "resnet18", "densenet121"
 BATCH = 32

@@ -1,0 +1,1 @@
+"""Detection of intracranial haemorrhage in head CT."""

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ich.errors import InputError
+from ich.base.errors import InputError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _inspect(given: argparse.Namespace) -> None:
-    from ich import figures, inspection  # seconds, which nothing else needs
+    from ich.images import inspection  # seconds, which nothing else needs
+    from ich.report.figures import frame
 
     if Path(given.source).exists():
         headers = inspection.headers_of_files(given.source)
@@ -93,7 +94,7 @@ def _inspect(given: argparse.Namespace) -> None:
     slices, quarantine = inspection.ordered(series[number - 1])
     labels = inspection.known_labels(slices["image_id"], given.results)
     cells = inspection.look(slices, quarantine, labels, chosen=given.source)
-    figures.save(inspection.contact_sheet(cells), given.output)
+    frame.save(inspection.contact_sheet(cells), given.output)
     defects = [cell for cell in cells if cell.reason]
     print(f"{given.output}: {len(cells)} slices, {len(defects)} of them of no use")
     for cell in defects:
@@ -101,7 +102,7 @@ def _inspect(given: argparse.Namespace) -> None:
 
 
 def _quarantine(given: argparse.Namespace) -> None:
-    from ich.quarantine import REASONS, left_out
+    from ich.cohort.quarantine import REASONS, left_out
 
     table = left_out(given.results, given.stage, given.reason)
     if given.stage or given.reason:

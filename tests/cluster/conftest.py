@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ich.config import merged
+from ich.base.settings import merged
 from tests.cluster.slurm import Slurm, missing
 from tests.workflow.conftest import TINY, Project
 

@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-from ich.files import read_json
+from ich.base.files import read_json
 from tests.cluster.conftest import EPOCHS
 
 PARTS = ("validation", "test")

@@ -6,16 +6,16 @@ import math
 import numpy as np
 import pandas as pd
 
-from ich import search
-from ich.calibration import calibration
-from ich.evaluation import evaluate
-from ich.labels import CLASSES
-from ich.operating import operating_points
-from ich.pairs import pairs as compared
-from ich.resources import COLUMNS
-from ich.search import MEASURES
-from ich.subgroups import subgroups
-from ich.units import PROBABILITIES, samples
+from ich.base.classes import CLASSES
+from ich.evaluation.calibration import calibration
+from ich.evaluation.evaluate import evaluate
+from ich.evaluation.operating import operating_points
+from ich.evaluation.pairs import pairs as compared
+from ich.evaluation.subgroups import subgroups
+from ich.evaluation.units import PROBABILITIES, samples
+from ich.report.resources import COLUMNS
+from ich.training import search
+from ich.training.search import MEASURES
 
 
 def cohort(slices=600, patients=40, seed=0):

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pandas as pd
 
-from ich.cache import Cache
-from ich.labels import CLASSES
+from ich.base.classes import CLASSES
+from ich.images.cache import Cache
 
 SIZE = 32
 COUNTS = {"train": 64, "validation": 40, "test": 8}

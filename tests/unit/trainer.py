@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ich import training
-from ich.cache import Cache
-from ich.data import SliceDataset
-from ich.distributed import join, launch
-from ich.resume import Resume
+from ich.images.cache import Cache
+from ich.training import loop, outcome
+from ich.training.data import SliceDataset
+from ich.training.distributed import join, launch
+from ich.training.resume import Resume
 from tests.unit.slices import SETTINGS, made_up
 
 
@@ -60,22 +60,22 @@ def main(folder, processes, **options):
     Recording.pause = options.pop("pause", 0.0)
     minutes = options.pop("checkpoint_minutes", 10)
     if options.pop("plain", False):
-        training.build = plain
-    training.SliceDataset = Recording
+        loop.build = plain
+    loop.SliceDataset = Recording
     settings = SETTINGS | options
     with join() as world:
         logging.basicConfig(level=logging.INFO if world.rank == 0 else logging.ERROR, format="%(message)s")
         _, cohort = made_up()
         cache = Cache([folder / "0000.npy"])
-        name = training.fingerprint(cohort, cache, **settings, processes=world.size)
+        name = outcome.fingerprint(cohort, cache, **settings, processes=world.size)
         with Resume(folder / "resume", name, settings) if world.rank == 0 else nullcontext() as resume:
-            trained = training.train(
+            trained = loop.train(
                 cohort, cache, **settings, readers=2, world=world, resume=resume, checkpoint_minutes=minutes
             )
             torch.save((trained.state, Recording.training.seen), folder / f"rank{world.rank}.pt")
             if resume:
                 files = {"weights": "weights.safetensors", "history": "history.csv", "facts": "model.json"}
-                training.save_model(trained, **{key: folder / value for key, value in files.items()})
+                outcome.save_model(trained, **{key: folder / value for key, value in files.items()})
                 resume.discard()
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from playwright.sync_api import sync_playwright
 
-from ich.settings import merged
+from ich.base.settings import merged
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -15,11 +15,12 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from ich import paper
-from ich.checklist import SOURCES
-from ich.config import canonical, parse
-from ich.labels import CLASSES
-from ich.settings import merged
+from ich.base.classes import CLASSES
+from ich.base.settings import merged
+from ich.config.parsing import parse
+from ich.config.section import canonical
+from ich.evaluation import paper
+from ich.report.checklist import SOURCES
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("train", "validation", "test")
@@ -111,7 +112,7 @@ class Shown:
     def left(self):
         """Give what nothing was compared with: tables, captions, and texts with digits that the template has not."""
         whole = "table:not(:has(tbody[data-compared])), figcaption:not([data-compared]), .verdict:not([data-compared])"
-        source = " ".join((ROOT / "ich/report.html").read_text().split())
+        source = " ".join((ROOT / "ich/report/page.html").read_text().split())
         fixed = {text.strip() for text in re.findall(r">([^<>{}]+)<", source)}
         names = sorted({*self.experiments, *self.csv("comparison/classes.csv")["experiment"]}, key=len, reverse=True)
         left = [text for text in self.page.evaluate(LEFT, names) if text not in fixed]
@@ -701,7 +702,9 @@ def configuration(shown):
 
 
 def checklists(shown):
-    items = pd.read_csv(ROOT / "ich/checklist.csv", dtype=str, keep_default_na=False).groupby("guideline", sort=False)
+    items = pd.read_csv(ROOT / "ich/report/checklist.csv", dtype=str, keep_default_na=False).groupby(
+        "guideline", sort=False
+    )
     details = shown.section("checklists").locator("details").all()
     for detail, (guideline, written) in zip(details, items, strict=True):
         answered = (written["place"] != "").sum()

@@ -20,10 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from ich.cache import build_shard
-from ich.dicom import HEADER_SCHEMA, header_rows, inventory
-from ich.files import read_parquet, write_csv, write_parquet
-from ich.slices import SLICES_SCHEMA, build_manifest
+from ich.base.files import read_parquet, write_csv, write_parquet
+from ich.cohort.slices import SLICES_SCHEMA, build_manifest
+from ich.dicom.headers import HEADER_SCHEMA, header_rows
+from ich.dicom.sources import inventory
+from ich.images.cache import build_shard
 from tests.workflow.conftest import TINY, Project
 
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "2"]

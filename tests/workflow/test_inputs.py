@@ -6,8 +6,9 @@ import zipfile
 import pandas as pd
 import pytest
 
-from ich.dicom import header_rows, inventory
-from ich.files import read_json
+from ich.base.files import read_json
+from ich.dicom.headers import header_rows
+from ich.dicom.sources import inventory
 from tests.workflow.conftest import TINY, Project
 
 

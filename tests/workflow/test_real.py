@@ -33,9 +33,9 @@ def test_every_real_slice_is_in_the_cohort_and_its_part_predicted(real):
 
 
 def test_a_trained_model_predicts_all_41_slices(real):
-    from ich.cache import Cache
-    from ich.files import read_json
-    from ich.prediction import predict
+    from ich.base.files import read_json
+    from ich.images.cache import Cache
+    from ich.prediction.predict import predict
 
     model = real / "models/resnet18"
     cache = Cache(sorted((real / "cache/paper").glob("*.npy")))

@@ -93,7 +93,7 @@ def test_the_run_is_exported_as_a_crate(finished):
     with zipfile.ZipFile(archive) as crate:
         names = set(crate.namelist())
     archive.unlink()
-    assert {"ro-crate-metadata.json", "configuration.yaml", "Snakefile", "ich/training.py"} <= names
+    assert {"ro-crate-metadata.json", "configuration.yaml", "Snakefile", "ich/training/loop.py"} <= names
     assert {"results/models/resnet18/README.md", "results/comparison/table.csv"} <= names
     shows_slices = ("index.html", "montage.png", "series.svg", ".jpg", ".npy", ".parquet")
     assert [name for name in names if name.endswith(shows_slices) and "/curves" not in name] == []

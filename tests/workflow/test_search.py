@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from ich.settings import merged
+from ich.base.settings import merged
 from tests.workflow import shown
 from tests.workflow.conftest import Project, needs_chromium
 from tests.workflow.test_reruns import AFTER_ALL, after_training, of, training_of

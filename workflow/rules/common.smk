@@ -13,15 +13,17 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.getenv(
 # processes share the cores; with a short one they soon sleep (docs/decisions.md has the figures).
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-from ich.config import canonical, parse as parse_config
-from ich.errors import InputError
-from ich.fingerprint import code_hash
+from ich.base.errors import InputError
+from ich.base.fingerprint import Code
+from ich.config.parsing import parse as parse_config
+from ich.config.section import canonical
 
 try:
     CONFIG = parse_config(config)
 except InputError as error:
     sys.exit(str(error))
 
+CODE = Code(ROOT)
 ENVIRONMENT = "../../envs/ich.yaml"  # relative to the rule files
 SHARDS = [f"{shard:04d}" for shard in range(CONFIG.shards)]
 SYNTHETIC = CONFIG.data.synthetic is not None
@@ -52,9 +54,9 @@ wildcard_constraints:
     shard=r"\d{4}",
 
 
-def code(script):
-    """Hash of a rule's script and of the package's modules that it imports."""
-    return code_hash(ROOT / "workflow/scripts" / f"{script}.py")
+def code(rule, parts=None):
+    """Hash of a rule's script and of all in the package that it depends on."""
+    return CODE.hash(rule, parts)
 
 
 def cache_shards(cache):

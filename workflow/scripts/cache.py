@@ -2,9 +2,9 @@ import logging
 
 import torch
 
-from ich import jobs
-from ich.cache import build_shard
-from ich.files import read_parquet
+from ich.base import jobs
+from ich.base.files import read_parquet
+from ich.images.cache import build_shard
 
 jobs.start(snakemake.log[0])
 torch.set_num_threads(snakemake.threads)

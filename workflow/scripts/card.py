@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ich import jobs
-from ich.card import card
-from ich.files import read_json, write_text
+from ich.base import jobs
+from ich.base.files import read_json, write_text
+from ich.report.card import card
 
 jobs.start(snakemake.log[0])
 inputs = snakemake.input

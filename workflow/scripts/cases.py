@@ -3,11 +3,13 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ich import figures, jobs
-from ich.cache import Cache
-from ich.cases import CASES_COLUMNS, QUALITY, choose, pictures, places, telling_series
-from ich.files import read_json, read_parquet, write_csv
-from ich.prediction import trained_network
+from ich.base import jobs
+from ich.base.files import read_json, read_parquet, write_csv
+from ich.evaluation.cases import CASES_COLUMNS, QUALITY, choose, pictures, places, telling_series
+from ich.images.cache import Cache
+from ich.prediction.predict import trained_network
+from ich.report.figures.cases import along
+from ich.report.figures.frame import origin, save
 
 jobs.start(snakemake.log[0])
 torch.set_num_threads(snakemake.threads)
@@ -22,15 +24,15 @@ chosen = choose(cohort, predictions, points, snakemake.params.number).merge(wher
 folder = Path(snakemake.output.folder)
 folder.mkdir(parents=True, exist_ok=True)
 for name, picture in zip(chosen["picture"], pictures(chosen, cache, network), strict=True):
-    comment = figures.origin(folder / name, snakemake.input.predictions, snakemake.params.code)
+    comment = origin(folder / name, snakemake.input.predictions, snakemake.params.code)
     picture.save(folder / name, quality=QUALITY, comment=comment)
 write_csv(chosen[CASES_COLUMNS], folder / "cases.csv")
 
 patient, uid = telling_series(cohort)
 series = cohort.query("patient_id == @patient and series_instance_uid == @uid")
 series = series.merge(predictions, on="image_id").merge(where, on="image_id")
-figure = figures.along(series, title=snakemake.wildcards.experiment, synthetic=snakemake.params.synthetic)
-figures.save(
+figure = along(series, title=snakemake.wildcards.experiment, synthetic=snakemake.params.synthetic)
+save(
     figure,
     snakemake.output.series,
     snakemake.output.series_png,

@@ -1,8 +1,8 @@
 import pandas as pd
 
-from ich import jobs
-from ich.cohort import COHORT_SCHEMA, build_cohort, counts
-from ich.files import read_parquet, write_csv, write_json, write_parquet
+from ich.base import jobs
+from ich.base.files import read_parquet, write_csv, write_json, write_parquet
+from ich.cohort.cohort import COHORT_SCHEMA, build_cohort, counts
 
 jobs.start(snakemake.log[0])
 slices = read_parquet(snakemake.input.slices)

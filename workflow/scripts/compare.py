@@ -1,7 +1,12 @@
 import pandas as pd
 
-from ich import comparison, figures, jobs
-from ich.files import read_json, write_csv, write_text
+from ich.base import jobs
+from ich.base.files import read_json, write_csv, write_text
+from ich.evaluation import comparison
+from ich.evaluation.verdict import verdict
+from ich.report import tables
+from ich.report.figures.comparison import metric_bars
+from ich.report.figures.frame import save
 
 jobs.start(snakemake.log[0])
 members, synthetic = snakemake.params.members, snakemake.params.synthetic
@@ -14,18 +19,16 @@ test = pd.read_csv(snakemake.input.counts).query("part == 'test'").iloc[0]
 
 table = comparison.comparison(metrics, facts, members)
 several = any(len(trained) > 1 for trained in members.values())
-head = comparison.caption(
-    synthetic, test["slices"], test["patients"], snakemake.params.confidence, several_seeds=several
-)
+head = tables.caption(synthetic, test["slices"], test["patients"], snakemake.params.confidence, several_seeds=several)
 write_csv(table, snakemake.output.csv)
-write_text(comparison.to_markdown(table, head), snakemake.output.md)
-write_text(comparison.to_html(table, head), snakemake.output.html)
-write_text(comparison.to_latex(table, head), snakemake.output.tex)
+write_text(tables.to_markdown(table, head), snakemake.output.md)
+write_text(tables.to_html(table, head), snakemake.output.html)
+write_text(tables.to_latex(table, head), snakemake.output.tex)
 write_csv(comparison.by_class(metrics), snakemake.output.classes)
 pairs = pd.read_csv(snakemake.input.pairs)
-write_text(comparison.verdict(metrics, pairs, synthetic, members) + "\n", snakemake.output.verdict)
-figures.save(
-    figures.metric_bars(metrics, synthetic=synthetic),
+write_text(verdict(metrics, pairs, synthetic, members) + "\n", snakemake.output.verdict)
+save(
+    metric_bars(metrics, synthetic=synthetic),
     snakemake.output.svg,
     snakemake.output.png,
     source=snakemake.output.classes,

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import snakemake as engine
 
-from ich import jobs
-from ich.crate import write_crate
-from ich.files import read_parquet
-from ich.provenance import commit, period, workflow_files
+from ich.base import jobs
+from ich.base.files import read_parquet
+from ich.base.provenance import commit, period, workflow_files
+from ich.report.crate import write_crate
 
 jobs.start(snakemake.log[0])
 root = Path(snakemake.scriptdir).resolve().parents[1]

@@ -1,11 +1,12 @@
-from ich import jobs
-from ich.cache import Cache
-from ich.calibration import calibration
-from ich.evaluation import CURVES_SCHEMA, evaluate
-from ich.files import read_parquet, write_csv, write_parquet
-from ich.operating import operating_points
-from ich.subgroups import HEADERS, subgroups
-from ich.units import samples
+from ich.base import jobs
+from ich.base.files import read_parquet, write_csv, write_parquet
+from ich.cohort.series import HEADERS
+from ich.evaluation.calibration import calibration
+from ich.evaluation.evaluate import CURVES_SCHEMA, evaluate
+from ich.evaluation.operating import operating_points
+from ich.evaluation.subgroups import subgroups
+from ich.evaluation.units import samples
+from ich.images.cache import Cache
 
 jobs.start(snakemake.log[0])
 params, rule = snakemake.params, {"threshold": snakemake.params.threshold}

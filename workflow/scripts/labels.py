@@ -1,8 +1,8 @@
 import logging
 
-from ich import jobs
-from ich.files import write_parquet
-from ich.labels import LABELS_SCHEMA, read_labels
+from ich.base import jobs
+from ich.base.files import write_parquet
+from ich.cohort.labels import LABELS_SCHEMA, read_labels
 
 jobs.start(snakemake.log[0])
 labels, counts = read_labels(snakemake.input[0])

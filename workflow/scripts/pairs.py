@@ -1,8 +1,10 @@
 import pandas as pd
 
-from ich import figures, jobs
-from ich.files import read_parquet, write_csv
-from ich.pairs import pairs
+from ich.base import jobs
+from ich.base.files import read_parquet, write_csv
+from ich.evaluation.pairs import pairs
+from ich.report.figures.comparison import differences
+from ich.report.figures.frame import save
 
 jobs.start(snakemake.log[0])
 names = snakemake.params.experiments
@@ -13,8 +15,8 @@ table = pairs(
     **snakemake.params.settings,
 )
 write_csv(table, snakemake.output.pairs)
-figures.save(
-    figures.differences(table, synthetic=snakemake.params.synthetic),
+save(
+    differences(table, synthetic=snakemake.params.synthetic),
     snakemake.output.svg,
     snakemake.output.png,
     source=snakemake.output.pairs,

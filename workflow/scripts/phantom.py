@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from ich import jobs
-from ich.files import writing
-from ich.phantom import generate
+from ich.base import jobs
+from ich.base.files import writing
+from ich.phantom.dataset import generate
 
 jobs.start(snakemake.log[0])
 with writing(snakemake.output.dicom):

@@ -1,8 +1,8 @@
-from ich import jobs
-from ich.cache import Cache
-from ich.data import reading_threads
-from ich.files import read_json, read_parquet, write_parquet
-from ich.prediction import PREDICTIONS_SCHEMA, predict
+from ich.base import jobs
+from ich.base.files import read_json, read_parquet, write_parquet
+from ich.images.cache import Cache
+from ich.prediction.predict import PREDICTIONS_SCHEMA, predict
+from ich.training.data import reading_threads
 
 jobs.start(snakemake.log[0])
 predictions = predict(

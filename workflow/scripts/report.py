@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from ich import jobs
-from ich.files import read_json, write_text
-from ich.provenance import commit
-from ich.report import gallery, picture, render, without_paths
+from ich.base import jobs
+from ich.base.files import read_json, write_text
+from ich.base.provenance import commit
+from ich.report.page import render
+from ich.report.pictures import gallery, picture, without_paths
 
 jobs.start(snakemake.log[0])
 captions = Path(snakemake.scriptdir, "../report")

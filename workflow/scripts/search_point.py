@@ -1,10 +1,11 @@
-from ich import jobs
-from ich.cache import Cache
-from ich.data import nearby, reading_threads
-from ich.files import read_parquet, write_csv, write_json
-from ich.resume import Resume
-from ich.search import subset, summary
-from ich.training import fingerprint, train
+from ich.base import jobs
+from ich.base.files import read_parquet, write_csv, write_json
+from ich.images.cache import Cache
+from ich.training.data import nearby, reading_threads
+from ich.training.loop import train
+from ich.training.outcome import fingerprint
+from ich.training.resume import Resume
+from ich.training.search import subset, summary
 
 jobs.start(snakemake.log[0])
 settings = snakemake.params.settings | {"weights": snakemake.input.weights or None}

@@ -2,9 +2,9 @@ import logging
 
 import pandas as pd
 
-from ich import jobs
-from ich.files import read_parquet, write_csv, write_parquet
-from ich.slices import SLICES_SCHEMA, build_manifest
+from ich.base import jobs
+from ich.base.files import read_parquet, write_csv, write_parquet
+from ich.cohort.slices import SLICES_SCHEMA, build_manifest
 
 jobs.start(snakemake.log[0])
 headers = pd.concat([read_parquet(path) for path in snakemake.input], ignore_index=True)

@@ -1,13 +1,14 @@
 from contextlib import nullcontext
 
-from ich import jobs
-from ich.cache import Cache
-from ich.data import nearby, reading_threads
-from ich.distributed import join, launch
-from ich.files import read_json, read_parquet
-from ich.resume import Resume
-from ich.settings import merged
-from ich.training import fingerprint, save_model, train
+from ich.base import jobs
+from ich.base.files import read_json, read_parquet
+from ich.base.settings import merged
+from ich.images.cache import Cache
+from ich.training.data import nearby, reading_threads
+from ich.training.distributed import join, launch
+from ich.training.loop import train
+from ich.training.outcome import fingerprint, save_model
+from ich.training.resume import Resume
 
 jobs.start(snakemake.log[0])
 settings = merged(snakemake.params.settings, read_json(snakemake.input.chosen) if snakemake.input.chosen else {})

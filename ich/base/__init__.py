@@ -1,0 +1,1 @@
+"""What every room stands on: errors, files, jobs, settings, the code hash, provenance, the six classes."""

@@ -1,0 +1,1 @@
+"""Windowed images: windows, caches, contact sheets."""

@@ -1,0 +1,1 @@
+"""Networks: backbones, weights, class activation maps."""

@@ -1,0 +1,1 @@
+"""Training: the loop, what it is fed, several processes, resuming, search."""
