@@ -1,11 +1,11 @@
-# make demo and make test do all the set-up that they need.
+# make demo and make test do all the set-up they need.
 
 PYTHON ?= $(firstword $(foreach version,3.11 3.12 3.13,$(shell command -v python$(version))) python3)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores all
 UV_COMPILE := $(BIN)/uv pip compile --generate-hashes --no-header --quiet \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28
-# What stands beside the project in the benchmarks goes to a folder of its own; without it its lines say so.
+# Libraries used only for comparison in the benchmarks go to a separate folder; if missing, their rows say so.
 define BENCH
 -[ -d .venv-bench ] || $(BIN)/pip install --quiet --no-deps --require-hashes --target .venv-bench --requirement bench/requirements.lock
 PYTHONPATH=.venv-bench $(BIN)/python -m bench
@@ -18,7 +18,7 @@ demo: .venv/installed ## run the whole pipeline on synthetic data
 	@echo
 	@cat results/demo/comparison/table.md
 
-test: .venv/installed-dev ## run all tests, several files at a time
+test: .venv/installed-dev ## run all tests, several files in parallel
 	$(BIN)/pytest -n auto --dist loadfile
 
 lint: .venv/installed-dev ## check code, rules and types
@@ -28,18 +28,18 @@ lint: .venv/installed-dev ## check code, rules and types
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 
-format: .venv/installed-dev ## bring code and rules into form
+format: .venv/installed-dev ## format code and rules
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
-bench: .venv/installed ## measure, beside the bounds and what a user would pick instead
+bench: .venv/installed ## run the benchmarks against their bounds and common alternatives
 	$(BENCH)
 
-bench-results: .venv/installed ## the same, and keep it in bench/RESULTS.md
+bench-results: .venv/installed ## the same, and save the results in bench/RESULTS.md
 	$(BENCH) --write
 
-docs: .venv/installed ## write the generated pages and the picture of the rule graph anew
+docs: .venv/installed ## regenerate the generated pages and the picture of the rule graph
 	$(BIN)/python -m ich.config
 	$(BIN)/snakemake --configfile config/demo.yaml --rulegraph dot | dot -Tsvg > docs/rulegraph.svg
 
@@ -51,7 +51,7 @@ lock: .venv/installed-dev ## pin the newest versions that pyproject.toml allows
 	sed -i '/^      - /d' envs/ich.yaml
 	sed -n 's/^\([a-z0-9_.-]*==[^ ]*\).*/      - \1/p' requirements.lock >> envs/ich.yaml
 
-clean: ## remove what the demo made
+clean: ## remove the demo's data and results
 	rm -rf results/demo data/demo
 
 .venv/installed: requirements.lock

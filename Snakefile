@@ -1,5 +1,5 @@
-# Detection of intracranial haemorrhage in head CT: from label file and DICOM slices to the comparison of models.
-# Each included file is one stage; docs/reruns.md tells what a change makes run again.
+# Detection of intracranial haemorrhage in head CT: from label file and DICOM slices to model comparison.
+# Each included file is one stage; docs/reruns.md says what a change reruns.
 
 from snakemake.utils import min_version
 
@@ -18,7 +18,7 @@ pathvars:
     benchmarks=f"{CONFIG.results}/benchmarks",
 
 
-# Of use with --software-deployment-method apptainer alone; docs/cluster.md says how it is built.
+# Only for --software-deployment-method apptainer; docs/cluster.md says how to build it.
 container: "envs/ich.sif"
 
 
@@ -33,7 +33,7 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 
 
-# Every artifact is a target, so that a missing one is noticed even where nothing that follows needs to be made.
+# Every artifact is a target, so that a missing one is noticed even if everything downstream is up to date.
 rule all:
     default_target: True
     input:

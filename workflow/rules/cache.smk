@@ -1,4 +1,4 @@
-# Windowed images of all slices, in shards that training reads at random.
+# Windowed images of all slices, in shards that allow random access during training.
 
 
 rule cache:

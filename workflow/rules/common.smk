@@ -1,4 +1,4 @@
-# What the rules share. Every job of a cluster reads this file again: nothing slow and no heavy import here.
+# Shared by the rules. Every cluster job reads this file again: keep slow code and heavy imports out.
 
 import os
 import re
@@ -7,10 +7,10 @@ from pathlib import Path
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
-# The scripts, processes of their own, import the package that stands beside this workflow and no other.
+# The scripts run as separate processes; this makes them import the package next to this workflow and no other.
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.getenv("PYTHONPATH")])))
-# By default PyTorch's threads wait for each other in a long loop, which makes a step 20 times as long when other
-# processes share the cores; with a short one they soon sleep (docs/decisions.md has the figures).
+# By default PyTorch's threads wait for each other in a long busy loop, which makes a step take 20 times as long when
+# other processes share the cores; with a short loop they soon sleep (docs/decisions.md has the figures).
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from ich.base.errors import InputError
@@ -27,7 +27,7 @@ CODE = Code(ROOT)
 ENVIRONMENT = "../../envs/ich.yaml"  # relative to the rule files
 SHARDS = [f"{shard:04d}" for shard in range(CONFIG.shards)]
 SYNTHETIC = CONFIG.data.synthetic is not None
-PARTS = ["validation", "test"]  # the parts that are predicted
+PARTS = ["validation", "test"]  # the sets that are predicted
 SEARCHES = CONFIG.searches()
 POINTS = [(name, point) for name, search in SEARCHES.items() for point in search.points()]
 
@@ -39,7 +39,7 @@ if not SYNTHETIC:
                 "of the data set as data.root; `make demo` runs on synthetic data instead."
             )
 
-# A warning, since a dry run and a report only read; of a run Snakemake then names the file, but not what to do.
+# Only a warning, since dry runs and reports only read. In a real run Snakemake names the file, but not what to do.
 results = Path(CONFIG.results).absolute()
 if not os.access(next(folder for folder in [results, *results.parents] if folder.exists()), os.W_OK):
     logger.warning(f"{results} cannot be written to. Make it writable, or write another folder as `results`.")
@@ -49,7 +49,7 @@ wildcard_constraints:
     cache="|".join(CONFIG.caches),
     experiment="|".join(CONFIG.experiments),
     part="|".join(PARTS),
-    point="|".join(re.escape(point) for _, point in POINTS) or "(?!)",  # that is: nothing
+    point="|".join(re.escape(point) for _, point in POINTS) or "(?!)",  # matches nothing
     search="|".join(SEARCHES) or "(?!)",
     shard=r"\d{4}",
 
@@ -85,13 +85,13 @@ def initial_weights(wildcards):
 
 
 def chosen_values(wildcards):
-    """The file with the values that a search chose for a training, if it takes any."""
+    """The file with the values that a search chose for a training, if it uses any."""
     search = CONFIG.search_of(wildcards.experiment)
     return f"<results>/search/{search}/chosen.json" if search else []
 
 
 def training_settings(wildcards):
-    """What a training job depends on, beside its inputs."""
+    """Settings that a training job depends on, besides its inputs."""
     return CONFIG.training_settings(wildcards.experiment)
 
 
@@ -101,12 +101,12 @@ def search_cache(wildcards):
 
 
 def search_patients(wildcards):
-    """Which patients the points of a search are trained on."""
+    """Which patients the grid points of a search are trained on."""
     return {key: canonical(SEARCHES[wildcards.search].search)[key] for key in ("train", "validation", "seed")}
 
 
 def figure(path, category, name):
-    """A figure of the report; its caption bears the file's name."""
+    """A figure of the report; its caption has the file's name."""
     by_name = {name: f"{{{name}}}" for name in ("experiment", "search") if f"{{{name}}}" in path}
     return report(
         path,
@@ -117,5 +117,5 @@ def figure(path, category, name):
 
 
 def evaluation_figures(names):
-    """Figures of each experiment for the page."""
+    """Figures of each experiment for the report."""
     return expand("<results>/evaluation/{experiment}/{name}.svg", experiment=CONFIG.experiments, name=names)

@@ -1,8 +1,8 @@
-# From predictions to metrics with intervals, and to the comparison of the experiments.
+# From predictions to metrics with intervals and the comparison of the experiments.
 
-# How slices become scans and how replicates are drawn: the same for all experiments, so that they can be paired.
+# How slices are combined into scans and how replicates are drawn: the same for all experiments, for paired tests.
 SAMPLING = {key: canonical(CONFIG.evaluation)[key] for key in ("confidence", "replicates", "scan", "seed")}
-# Of an experiment with several seeds its first training is compared; the table has the spread over seeds.
+# For an experiment with several seeds, its first training is compared; the table has the SD over seeds.
 PAIRED = [trained[0] for trained in CONFIG.members().values()]
 
 

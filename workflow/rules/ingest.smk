@@ -1,4 +1,4 @@
-# From files to the cohort: one row a slice with its labels and its part.
+# From files to the cohort: one row per slice, with its labels and its set.
 
 if SYNTHETIC:
 

@@ -1,4 +1,4 @@
-# Figures of the cohort, what the jobs took, and the page with everything on it.
+# Figures of the cohort, the resources that jobs used, and the HTML report.
 
 from snakemake.io import strip_wildcard_constraints
 
@@ -53,8 +53,8 @@ rule montage:
         "../scripts/montage.py"
 
 
-# Measured times are in no other artifact's way: the benchmark files are no inputs, so that a missing one makes nothing
-# run again. What ends last of every branch of the graph is, so that the table is made when all are there.
+# Measured times must not affect other artifacts: the benchmark files are not inputs, so a missing one reruns nothing.
+# The last output of every branch of the graph is an input, so that the table is made once all of them exist.
 rule resources:
     input:
         rules.compare.output.csv,
@@ -151,8 +151,8 @@ rule report:
         "../scripts/report.py"
 
 
-# Not a target of `all`: the archive names the commit and the times of the run, which are no results. The page stays
-# out of it, since it shows slices.
+# Not a target of `all`: the archive names the commit and the times of the run, which are not results. The HTML report
+# is left out, because it shows slices.
 rule crate:
     input:
         labels=CONFIG.data.labels_path,

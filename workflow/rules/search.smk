@@ -1,4 +1,4 @@
-# Grid search: each point is one job on some of the patients; the best gives its values to the trainings that ask for it.
+# Grid search: each grid point is one job on a subset of the patients; trainings that ask for it use the best values.
 
 
 rule search_point:
@@ -21,7 +21,7 @@ rule search_point:
         runtime=1440,
         gpu=1,
         checkpoint_minutes=10,
-        cache_copy="",  # as of the rule train
+        cache_copy="",  # as in the rule train
     params:
         resume=lambda wildcards: f"{CONFIG.results}/resume/search/{wildcards.search}/{wildcards.point}",
         settings=lambda wildcards: SEARCHES[wildcards.search].point_settings(wildcards.point),
@@ -57,7 +57,7 @@ rule search_choose:
         "../scripts/search_choose.py"
 
 
-# The searches alone, to look at before anything is trained on their word.
+# Only the searches, to review them before training with their values.
 rule search:
     input:
         expand(rules.search_choose.output, search=SEARCHES),

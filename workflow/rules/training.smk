@@ -1,4 +1,4 @@
-# One job trains one experiment; another predicts one part with it.
+# One job trains one experiment; another uses it to predict one set.
 
 
 rule pretrained:
@@ -39,8 +39,8 @@ rule train:
         mem_mb=32000,
         runtime=1440,
         gpu=lambda wildcards: CONFIG.experiments[wildcards.experiment].gpus,
-        checkpoint_minutes=10,  # between two saved states within an epoch
-        cache_copy="",  # a folder on a fast disk of the node, such as $TMPDIR: the cache is copied there
+        checkpoint_minutes=10,  # between checkpoints within an epoch
+        cache_copy="",  # a folder on the node's fast local disk, such as $TMPDIR, to copy the cache to
     params:
         settings=training_settings,
         resume=lambda wildcards: f"{CONFIG.results}/resume/{wildcards.experiment}",
