@@ -11,7 +11,7 @@ define BENCH
 PYTHONPATH=.venv-bench $(BIN)/python -m bench
 endef
 
-.PHONY: demo test lint format bench bench-results docs lock clean
+.PHONY: demo test lint format bench bench-results adoption docs lock clean
 
 demo: .venv/installed ## run the whole pipeline on synthetic data
 	$(SNAKEMAKE) --configfile config/demo.yaml
@@ -42,6 +42,9 @@ bench: .venv/installed ## run the benchmarks against their bounds and common alt
 
 bench-results: .venv/installed ## the same, and save the results in bench/RESULTS.md
 	$(BENCH) --write
+
+adoption: .venv/installed ## after a change of code that leaves artifacts the same: write the hashes that `ich adopt` knows
+	$(BIN)/python -c 'from ich.base.adoption import write_release; write_release(".")'
 
 docs: .venv/installed ## regenerate the generated pages and the picture of the rule graph
 	$(BIN)/python -m ich.config

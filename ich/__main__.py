@@ -1,12 +1,14 @@
-"""The command line: looking at slices, and at what was left out."""
+"""The command line: looking at slices, at what was left out, and at why rules run again."""
 
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from ich.base.errors import InputError
+from ich.base.version import version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ich", description="Look at slices of head CT and at what was left out.")
+    parser = argparse.ArgumentParser(
+        prog="ich", description="Look at slices of head CT, at what was left out, and at why rules run again."
+    )
+    parser.add_argument("--version", action="version", version=f"ich {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     everywhere = argparse.ArgumentParser(add_help=False)
     everywhere.add_argument(
@@ -71,6 +76,30 @@ def _parser() -> argparse.ArgumentParser:
     quarantine.add_argument("--stage", metavar="STAGE", help="headers, slices, cohort or cache")
     quarantine.add_argument("--reason", metavar="REASON", help='such as "truncated"')
     quarantine.set_defaults(command=_quarantine)
+    why = commands.add_parser(
+        "why",
+        help="list the code that a rule depends on, and what has changed since a commit",
+        description="List the modules and resources that a rule of the workflow depends on: an edit of one of them "
+        "reruns it. With --since, list those that have changed since a commit. Comments, docstrings and formatting do "
+        "not count. `snakemake -n` says whether code, other parameters or inputs are the reason.",
+        epilog="example: ich why train --since HEAD~3",
+    )
+    why.add_argument("rule", metavar="RULE", help="name of a rule, such as train")
+    why.add_argument("--since", metavar="COMMIT", help="a commit, tag or branch of git")
+    why.set_defaults(command=_why)
+    adopt = commands.add_parser(
+        "adopt",
+        help="after an upgrade, keep results whose artifacts the new release leaves the same",
+        description="Record present results as made by today's code where the releases say that it makes the same "
+        "artifacts, so that they do not run again. Nothing else is changed: results made by other code, such as code "
+        "that you have edited, and results of other settings run again as before. Run it where the workflow ran.",
+        epilog="example: ich adopt --dry-run, then ich adopt, then snakemake -n",
+    )
+    adopt.add_argument(
+        "--configfile", metavar="FILE", nargs="+", default=[], help="overlays of the run, as given to snakemake"
+    )
+    adopt.add_argument("--dry-run", "-n", action="store_true", help="say what would be adopted, and change nothing")
+    adopt.set_defaults(command=_adopt)
     return parser
 
 
@@ -112,6 +141,69 @@ def _quarantine(given: argparse.Namespace) -> None:
     counts = table.groupby(["stage", "reason"], sort=False).size().sort_values(ascending=False, kind="stable")
     for stage, reason, count in counts.reset_index(name="count").itertuples(index=False):
         print(f"\n{count:>9,}  {reason} ({stage})\n           {REASONS.get(reason, '')}")
+
+
+def _checkout() -> Path:
+    """Find the checkout with the workflow's rules: the current folder, or where the package lies."""
+    for folder in (Path.cwd(), Path(__file__).parents[1]):
+        if (folder / "workflow/scripts").is_dir():
+            return folder
+    raise InputError("there is no workflow here. Run this in the folder of the repository, where the Snakefile is.")
+
+
+def _why(given: argparse.Namespace) -> None:
+    from ich.base.changes import changes, code_at, optional_files
+    from ich.base.fingerprint import Code
+
+    code = Code(_checkout())
+    files, optional = code.files(given.rule), optional_files(code, given.rule)
+    if given.since is None:
+        print(f"{given.rule} depends on {len(files)} files:")
+        for name in files:
+            print(f"  {name}{_only_for(optional.get(name, []))}")
+        return
+    with code_at(code.root, given.since) as before:
+        found = changes(before, code, given.rule)
+    if not found:
+        print(f"{given.rule}: nothing that it depends on has changed since {given.since}")
+        return
+    counts = Counter(change for change, _ in found)
+    said = ", ".join(f"{counts[change]} {change}" for change in ("changed", "new", "gone") if counts[change])
+    print(f"{given.rule}: {said} since {given.since}")
+    for change, name in found:
+        print(f"  {change:<7}  {name}{_only_for(optional.get(name, []))}")
+
+
+def _only_for(parts: Sequence[str]) -> str:
+    """Say which optional parts bring a file."""
+    if not parts:
+        return ""
+    more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+    return f"  (only for {', '.join(parts[:3])}{more})"
+
+
+def _adopt(given: argparse.Namespace) -> None:
+    from ich.base.adoption import adopt, releases
+    from ich.base.fingerprint import Code
+    from ich.config.parsing import read
+
+    config = read(["config.yaml", *given.configfile])
+    found = adopt(".", Code(_checkout()), config.job_parts, releases(), dry=given.dry_run)
+    verb = "would be adopted" if given.dry_run else "adopted"
+    for rule, names in sorted(found.adopted.items()):
+        print(f"{rule}: {_files(names)} {verb}")
+    for rule, names in sorted(found.current.items()):
+        print(f"{rule}: {_files(names)} made by today's code already")
+    for rule, reasons in sorted(found.kept.items()):
+        for reason in dict.fromkeys(reasons.values()):
+            names = [name for name, each in reasons.items() if each == reason]
+            print(f"{rule}: {_files(names)} not adopted: {reason}")
+    if not (found.adopted or found.current or found.kept):
+        print("no results of this workflow are recorded here")
+
+
+def _files(names: Sequence[str]) -> str:
+    return f"{len(names)} file{'s' * (len(names) != 1)}"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from pathlib import Path
 from ich.base.errors import InputError
 
 REGISTRY = "Parts"  # the class of `ich.base.parts` whose literal tables are read here
-LOADERS = ("import_module", "__import__")
+LOADERS = ("import_module", "__import__", "run_module")  # functions that take a module's name
+OTHER_LOADERS = ("run_path", "spec_from_file_location", "exec_module")  # and those that take anything else
 
 
 class Unfollowed(InputError):
@@ -85,12 +86,38 @@ class Code:
         Unfollowed, InputError
             As of `hash`.
         """
-        script = self.root / "workflow/scripts" / f"{rule}.py"
-        if not script.is_file():
+        script, used = self._script(rule), None if parts is None else set(parts)
+        found, known = self._reach(script, used)
+        unknown = sorted((used or set()) - known)
+        if unknown:
+            raise InputError(
+                f"rule {rule}: no optional part {', '.join(unknown)}; known: {', '.join(sorted(known)) or 'none'}"
+            )
+        hashes = {self._name(path): self._file(path).hash for path in found - {script}}
+        for path in found - {script}:
+            for resource in path.parent.glob(f"{path.stem}.*"):
+                if resource.suffix != ".py":
+                    hashes[self._name(resource)] = hashlib.sha256(resource.read_bytes()).digest()
+        return {self._name(script): self._file(script).hash} | dict(sorted(hashes.items()))
+
+    def parts(self, rule: str) -> list[str]:
+        """List the optional parts whose registries a rule reaches, as `registry.name`, in alphabetical order."""
+        _, known = self._reach(self._script(rule), set())
+        return sorted(known)
+
+    def rules(self) -> list[str]:
+        """List the rules that have a script, in alphabetical order."""
+        return sorted(path.stem for path in (self.root / "workflow/scripts").glob("*.py"))
+
+    def _script(self, rule: str) -> Path:
+        if rule not in self.rules():
             raise InputError(f"there is no rule {rule!r} with a script here; known: {', '.join(self.rules())}")
-        used = None if parts is None else set(parts)
-        known: dict[str, str] = {}
+        return self.root / "workflow/scripts" / f"{rule}.py"
+
+    def _reach(self, script: Path, used: set[str] | None) -> tuple[set[Path], set[str]]:
+        """Find all Python files that a script depends on, and all optional parts that the registries in them name."""
         found: set[Path] = set()
+        known: set[str] = set()
         waiting = [script]
         while waiting:
             path = waiting.pop()
@@ -99,21 +126,10 @@ class Code:
             found.add(path)
             file = self._file(path)
             waiting += file.imports
-            known |= file.parts
-            waiting += [self._module(file.parts[name], path) for name in file.parts if used is None or name in used]
-        if used and not used <= known.keys():
-            unknown = ", ".join(sorted(used - known.keys()))
-            raise InputError(f"rule {rule}: no optional part {unknown}; known: {', '.join(sorted(known)) or 'none'}")
-        hashes = {self._name(path): self._file(path).hash for path in found - {script}}
-        for path in found - {script}:
-            for resource in path.parent.glob(f"{path.stem}.*"):
-                if resource.suffix != ".py":
-                    hashes[self._name(resource)] = hashlib.sha256(resource.read_bytes()).digest()
-        return {self._name(script): self._file(script).hash} | dict(sorted(hashes.items()))
-
-    def rules(self) -> list[str]:
-        """List the rules that have a script, in alphabetical order."""
-        return sorted(path.stem for path in (self.root / "workflow/scripts").glob("*.py"))
+            known |= file.parts.keys()
+            named = [module for name, module in file.parts.items() if used is None or name in used]
+            waiting += self._modules(named, path)
+        return found, known
 
     def _file(self, path: Path) -> "File":
         if path not in self._files:
@@ -132,11 +148,14 @@ class Code:
         module = path.with_suffix(".py")
         return module if module.is_file() else None
 
-    def _module(self, name: str, importer: Path) -> Path:
-        found = self.find(name)
-        if found is None:
-            raise InputError(f"{importer}: names the module {name}, which does not exist")
-        return found
+    def _modules(self, names: Iterable[str], importer: Path) -> list[Path]:
+        """Return the files of modules and of the packages that they are in, which are imported with them."""
+        every = {".".join(name.split(".")[:end]) for name in names for end in range(1, name.count(".") + 2)}
+        found = {name: self.find(name) for name in sorted(every)}
+        for name, path in found.items():
+            if path is None:
+                raise InputError(f"{importer}: names the module {name}, which does not exist")
+        return [path for path in found.values() if path]
 
 
 class File:
@@ -176,14 +195,15 @@ class File:
         """Modules of the package that this file imports, and the packages that they lie in."""
         names: set[str] = set()
         for node in ast.walk(self.tree):
+            if isinstance(node, ast.Call) and _called(node) in OTHER_LOADERS:
+                raise self._unfollowed(node, "code that is loaded from a path: make it a module")
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names if self._inside(alias.name, node)}
             elif isinstance(node, ast.ImportFrom):
                 names |= set(self._imported_from(node))
             elif isinstance(node, ast.Call) and _called(node) in LOADERS:
                 names |= set(self._loaded(node))
-        every = {".".join(name.split(".")[:end]) for name in names for end in range(1, name.count(".") + 2)}
-        return [self.code._module(name, self.path) for name in sorted(every)]
+        return self.code._modules(names, self.path)
 
     def _inside(self, name: str, node: ast.AST) -> bool:
         if name == "ich":
@@ -198,6 +218,8 @@ class File:
             if package[:1] != ("ich",) or node.level > len(package):
                 raise self._unfollowed(node, "a relative import that leaves the package")
             base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [base])])
+        if any(alias.name in LOADERS and alias.asname for alias in node.names):
+            raise self._unfollowed(node, "a function that imports, under another name")
         if base.split(".")[0] != "ich":
             return
         for alias in node.names:

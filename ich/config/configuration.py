@@ -5,7 +5,7 @@ it: `python -m ich.config` writes both. Only the Snakefile imports this module; 
 parameters, so that a new key here makes nothing run again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -122,6 +122,16 @@ class Config(Section):
         return merged(
             settings, nested(dict.fromkeys(self.searches()[search].grid(), f"chosen by the search of {search}"))
         )
+
+    def job_parts(self, rule: str, logs: Sequence[str]) -> list[str]:
+        """Name the optional parts of code that a job uses, from its rule and its log files.
+
+        Raises
+        ------
+        InputError
+            The experiment or search of the job is not in this configuration.
+        """
+        return []
 
     def cache_windows(self, cache: str) -> list[dict[str, Any]]:
         """Name, level and width (HU) of each channel of a cache."""

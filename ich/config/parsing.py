@@ -1,11 +1,14 @@
 """From the file's values to the configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from ich.base.errors import InputError
+from ich.base.settings import merged
 from ich.config.configuration import Config
 from ich.config.experiments import Experiment, seeded
 from ich.config.messages import explain
@@ -42,3 +45,32 @@ def parse(raw: Mapping[str, Any]) -> Config:
         seeds = {seeded(name, seed): seed for seed in each.seeds or []} or {name: each.seed}
         trainings |= {training: each.model_copy(update={"seed": seed}) for training, seed in seeds.items()}
     return config.model_copy(update={"experiments": trainings})
+
+
+def read(paths: Iterable[str | Path]) -> Config:
+    """Read a configuration as Snakemake does: each file merged over those before it.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        `config.yaml` and its overlays.
+
+    Returns
+    -------
+    Config
+        As from `parse`.
+
+    Raises
+    ------
+    InputError
+        A file is missing or not YAML, or as of `parse`.
+    """
+    raw: dict[str, Any] = {}
+    for path in map(Path, paths):
+        try:
+            raw = merged(raw, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}). Name a configuration file.") from error
+        except (yaml.YAMLError, AttributeError) as error:
+            raise InputError(f"{path}: not a configuration in YAML ({error})") from error
+    return parse(raw)

@@ -42,6 +42,7 @@ def environment(models: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, 
     for kind in ("hardware", "versions"):
         for key in dict.fromkeys(key for model in models.values() for key in model[kind]):
             yield key, [f"{model[kind].get(key, '–')}" for model in models.values()]
+    yield "ich", [model.get("version", "0.1.0") for model in models.values()]
     yield "code", [model["code"] for model in models.values()]
 
 

@@ -87,6 +87,7 @@ def render(
     resources: pd.DataFrame,
     configuration: Mapping[str, Any],
     results: str | Path,
+    version: str,
     commit: str | None,
     synthetic: bool,
 ) -> str:
@@ -127,6 +128,8 @@ def render(
         The whole configuration.
     results : path
         The folder of the results: files are named as seen from it.
+    version : str
+        As from `version.version`.
     commit : str or None
         As of `provenance.commit`.
     synthetic : bool
@@ -177,6 +180,7 @@ def render(
         scan_rule=configuration["evaluation"]["scan"],
         decision=_decision(configuration["evaluation"]["threshold"]),
         prevalence=f"{configuration['evaluation']['prevalence']:g}",
+        version=version,
         commit=commit,
         titles={name: title for name, title in _SECTIONS.items() if name not in absent},
         checklists=[*_checklists()],

@@ -112,6 +112,7 @@ def facts(seconds=75.0):
         "seed": 1,
         "hardware": {"device": "a processor", "threads": 2},
         "versions": {"python": "3.11.7", "torch": "2.14.1"},
+        "version": "0.2.0",
         "code": "0123456789abcdef",
     }
 

@@ -17,11 +17,13 @@ from PIL import Image
 
 from ich.base.classes import CLASSES
 from ich.base.settings import merged
+from ich.base.version import version
 from ich.config.parsing import parse
 from ich.config.section import canonical
 from ich.evaluation import paper
 from ich.report.checklist import SOURCES
 
+VERSION = version()
 ROOT = Path(__file__).parents[2]
 PARTS = ("train", "validation", "test")
 NONE = {"value": math.nan, "lower": math.nan, "upper": math.nan, "sd": math.nan, "reason": ""}
@@ -647,7 +649,7 @@ def channels(model):
 def environment(shown):
     rows, models = facts_of_each(shown, shown.section("environment"))
     for place, model in enumerate(models):
-        said = model["hardware"] | model["versions"] | {"code": model["code"]}
+        said = model["hardware"] | model["versions"] | {"ich": model["version"], "code": model["code"]}
         assert {name: texts[place] for name, texts in rows.items() if texts[place] != "–"} == {
             name: str(value) for name, value in said.items()
         }
@@ -726,6 +728,7 @@ def around(shown):
     models = f"{len(shown.experiments)} deep convolutional network{'s compared' if several else ''} on patients"
     assert shown.text(shown.page.locator("#top p")).startswith(models)
     assert shown.text(shown.page.locator("body > footer p").first).endswith(paper.CITATION)
+    assert shown.text(shown.page.locator("#version")) == f"Made by ich {VERSION}."
 
 
 SECTIONS = (

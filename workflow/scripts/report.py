@@ -5,6 +5,7 @@ import pandas as pd
 from ich.base import jobs
 from ich.base.files import read_json, write_text
 from ich.base.provenance import commit
+from ich.base.version import version
 from ich.report.page import render
 from ich.report.pictures import gallery, picture, without_paths
 
@@ -41,6 +42,7 @@ page = render(
     resources=pd.read_csv(snakemake.input.resources),
     configuration=configuration,
     results=Path(snakemake.output[0]).parents[1],
+    version=version(),
     commit=commit(snakemake.scriptdir),
     synthetic=snakemake.params.synthetic,
 )

@@ -3,6 +3,7 @@ from contextlib import nullcontext
 from ich.base import jobs
 from ich.base.files import read_json, read_parquet
 from ich.base.settings import merged
+from ich.base.version import version
 from ich.images.cache import Cache
 from ich.training.data import nearby, reading_threads
 from ich.training.distributed import join, launch
@@ -37,6 +38,7 @@ with join() as world:
                     weights=snakemake.output.weights,
                     history=snakemake.output.history,
                     facts=snakemake.output.facts,
+                    version=version(),
                     code=snakemake.params.code,
                 )
                 resume.discard()

@@ -247,7 +247,7 @@ def test_model_training_and_machine_are_those_of_model_json(files):
     assert training["optimiser"] == ["adam, learning rate 0.0001, exponential schedule"]
     assert training["epoch kept"] == ["2 of 3"]
     assert training["seed"] == ["1"]
-    hardware = {**given["hardware"], **given["versions"]}
+    hardware = {**given["hardware"], **given["versions"], "ich": given["version"]}
     assert found["Hardware and versions"] == {"": ["one"]} | {key: [str(value)] for key, value in hardware.items()}
     assert list(found["Provenance"].values()) == [[""], [f"`{SHA256}`"], [f"`{given['code']}`"]]
 

@@ -127,6 +127,7 @@ def inputs(folder, experiments, synthetic=True, frame=None):
             "data": {"root": "<root>"},
         },
         "results": folder,
+        "version": "0.2.0",
         "commit": None,
         "synthetic": synthetic,
     }
@@ -295,6 +296,7 @@ def test_training_and_environment_are_those_of_model_json(page):
     environment = {row[0]["text"]: [each["text"] for each in row[1:]] for row in Page(page).tables["Environment"]}
     assert environment["torch"] == ["2.14.1"] * 2
     assert environment["code"] == ["0123456789abcdef"] * 2
+    assert environment["ich"] == ["0.2.0"] * 2
 
 
 def test_experiments_may_have_run_on_different_machines(given):
@@ -405,6 +407,13 @@ def test_no_path_is_left_where_ids_are_hidden():
 
 def test_the_commit_is_named(given):
     assert "0123abcd-dirty" in render(**given | {"commit": "0123abcd-dirty"})
+
+
+def test_the_version_is_named_with_a_commit_and_without(given):
+    assert "Made by ich 9.8.7.</p>" in render(**given | {"version": "9.8.7"})
+    assert "Made by ich 9.8.7, commit <code>0123abcd</code>" in render(
+        **given | {"version": "9.8.7", "commit": "0123abcd"}
+    )
 
 
 def test_one_experiment_has_no_differences(given):
